@@ -1,0 +1,542 @@
+"""RFC 2131 section 4.3: what to ask the storage, what to answer, where to send it.
+
+Read it beside the RFC: section 4.1 says where replies go, 4.3.1 to 4.3.5 what each of
+a client's messages wants; the classes below come in that order.
+"""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Network
+from socket import inet_ntoa
+from typing import TYPE_CHECKING, Any
+
+from .client import Client, ClientState
+from .lease import Lease, Refused, Settings, Silence
+from .network import Network, Subnet, Via, encoded_times
+from .wire import relay
+from .wire.codes import (
+    BOOTREQUEST,
+    CLIENT_ID,
+    LINK_SELECTION,
+    MAGIC_COOKIE,
+    MAX_MESSAGE_SIZE,
+    MESSAGE,
+    MESSAGE_TYPE,
+    PARAMETER_REQUEST_LIST,
+    RELAY_AGENT_INFORMATION,
+    REQUESTED_ADDRESS,
+    SERVER_ID,
+    SUBNET_SELECTION,
+    HardwareType,
+    MessageType,
+)
+from .wire.message import MINIMUM_SIZE, Message
+from .wire.options import fit, join_one, split
+
+
+if TYPE_CHECKING:
+    from .interfaces import IStorage
+
+_ZERO = b"\0\0\0\0"
+_NO_BOOT_FIELDS = bytes(192)
+_BROADCAST = "255.255.255.255"
+
+OFFER = int(MessageType.OFFER)
+ACK = int(MessageType.ACK)
+NAK = int(MessageType.NAK)
+
+#: A payload that every client takes: RFC 2131 section 2 asks for an IP datagram of 576
+#: bytes, of which 28 are the IP and UDP headers.
+_SAFE_PAYLOAD = 576 - 28
+_LARGEST_PAYLOAD = 1500 - 28
+
+
+class Reply:
+    """A datagram and where it goes.
+
+    Attributes:
+        data: The payload.
+        kind: Option 53, to count it by.
+        address, port: Where to, for the socket.
+        hardware: The link address to send a frame to instead, for a client that
+            cannot be reached by IP yet; None for an ordinary datagram.
+    """
+
+    __slots__ = ("address", "data", "hardware", "kind", "port")
+
+    def __init__(
+        self, data: bytes, kind: int, address: str, port: int, hardware: bytes | None
+    ) -> None:
+        self.data = data
+        self.kind = kind
+        self.address = address
+        self.port = port
+        self.hardware = hardware
+
+
+def destination(
+    message: Message, via: Via, kind: int, yiaddr: bytes, *, broadcast: bool
+) -> tuple[str, int, bytes | None]:
+    """Where a reply to a client's message goes: RFC 2131 section 4.1.
+
+    Args:
+        message: What the client sent.
+        via: The interface it came in by.
+        kind: The reply's message type.
+        yiaddr: The address it is given.
+        broadcast: Whether its subnet always broadcasts.
+
+    Returns:
+        Address, port, and the hardware address for a frame or None.
+    """
+    raw = message.raw
+    # "If the 'giaddr' field in a DHCP message from a client is non-zero, the server
+    # sends any return messages to the 'DHCP server' port on the BOOTP relay agent."
+    if raw[24:28] != _ZERO:
+        return inet_ntoa(raw[24:28]), via.port, None
+    client_port = via.port + 1
+    # "In all cases, when 'giaddr' is zero, the server broadcasts any DHCPNAK messages
+    # to 0xffffffff."
+    if kind == NAK:
+        return _BROADCAST, client_port, None
+    # "If the 'giaddr' field is zero and the 'ciaddr' field is nonzero, then the server
+    # unicasts DHCPOFFER and DHCPACK messages to the address in 'ciaddr'."  Table 5
+    # wants it zero in a DISCOVER, and clients that fill it there do not listen to it.
+    if kind == ACK and raw[12:16] != _ZERO:
+        return inet_ntoa(raw[12:16]), client_port, None
+    # "If 'giaddr' is zero and 'ciaddr' is zero, and the broadcast bit is set, then the
+    # server broadcasts"; it has to where there is no hardware address (RFC 4390).
+    hlen = raw[2]
+    if (
+        raw[10] & 0x80
+        or broadcast
+        or not via.frames
+        or raw[1] != HardwareType.ETHERNET
+        or hlen != 6
+        or raw[28] & 1
+    ):
+        return _BROADCAST, client_port, None
+    # "If the broadcast bit is not set and 'giaddr' is zero and 'ciaddr' is zero, then
+    # the server unicasts to the client's hardware address and 'yiaddr' address."
+    return inet_ntoa(yiaddr), client_port, raw[28:34]
+
+
+class Responder:
+    """Opens the exchange that belongs to a message.
+
+    Args:
+        network: The subnets.
+        authoritative: Whether to NAK what we know nothing of (DESIGN: server section).
+    """
+
+    def __init__(self, network: Network, *, authoritative: bool = True) -> None:
+        self.network = network
+        self.authoritative = authoritative
+        #: Stands in where no subnet is configured and the storage knows everything.
+        self.nowhere = Subnet("nowhere", IPv4Network("0.0.0.0/0"))
+
+    def open(self, message: Message, via: Via, source: str) -> Exchange | Silence:
+        """Which exchange a message begins, with who the client is and where."""
+        raw = message.raw
+        if raw[0] != BOOTREQUEST:
+            return Silence.NOT_A_REQUEST
+        kind = message.options.get(MESSAGE_TYPE)
+        if not kind:
+            return Silence.BOOTP if kind is None else Silence.UNKNOWN_TYPE
+        exchange = EXCHANGES.get(kind[0])
+        if exchange is None:
+            return Silence.UNKNOWN_TYPE
+        link = self._link(message, via)
+        if link.__class__ is Silence:
+            return link  # type: ignore[return-value]
+        client = Client(message, link, via)  # type: ignore[arg-type]
+        if not client.key or (
+            client.key is client.hardware and not client.hardware[1:].strip(b"\0")
+        ):
+            return Silence.NO_IDENTITY
+        return exchange(self, client, source)
+
+    def _link(self, message: Message, via: Via) -> tuple[Subnet, ...] | Silence:
+        """The subnets a client may be given an address of.
+
+        In order of precedence: link selection (RFC 3527), subnet selection (RFC 3011),
+        the relay, for a renewal by unicast its own address, the interface.
+        """
+        raw = message.raw
+        network = self.network
+        options = message.options
+        relayed = raw[24:28] != _ZERO
+        chosen: Subnet | None = None
+        if relayed and (raw[24] >= 224 or raw[24] == 0):
+            return Silence.BAD_RELAY
+        if relayed and RELAY_AGENT_INFORMATION in options:
+            selected = relay.split(options[RELAY_AGENT_INFORMATION]).get(LINK_SELECTION)
+            if selected is not None:
+                chosen = network.subnet_of(int.from_bytes(selected, "big"))
+                return network.link(chosen) if chosen else Silence.NO_SUBNET
+        if network.selectable and SUBNET_SELECTION in options:
+            chosen = network.subnet_of(message.address(SUBNET_SELECTION))
+            if chosen is None or not chosen.selectable:
+                return Silence.NO_SUBNET
+            return network.link(chosen)
+        link: tuple[Subnet, ...] = ()
+        if relayed:
+            link = network.link_of_relay(int.from_bytes(raw[24:28], "big"))
+        elif via.unicast and raw[12:16] != _ZERO:
+            chosen = network.subnet_of(message.ciaddr)
+            link = network.link(chosen) if chosen else ()
+        if not link and not relayed:
+            link = network.link_of_interface(via.interface)
+        if not link and network.subnets:
+            return Silence.NO_SUBNET
+        # With no subnet configured at all, the storage decides everything.
+        return link
+
+    def is_ours(self, address: int, via: Via) -> bool:
+        """Whether a server identifier is one of ours (RFC 2131 section 4.1)."""
+        return address == via.server_id or address in self.network.addresses
+
+
+class Exchange:
+    """One message of a client and what comes of it: `ask`, then `answer`."""
+
+    __slots__ = ("address", "client", "message", "responder", "source", "via")
+
+    def __init__(self, responder: Responder, client: Client, source: str) -> None:
+        self.responder = responder
+        self.client = client
+        self.message = client.message
+        self.via = client.via
+        self.source = source
+        self.address = 0
+
+    def ask(self, storage: IStorage, when: float) -> Any:
+        """What to ask the storage; its answer, or a Deferred or awaitable of it."""
+        raise AssertionError("an exchange says what it asks")
+
+    def answer(self, result: Any) -> Reply | Silence:
+        """What to send for the storage's answer."""
+        raise AssertionError("an exchange says what it answers")
+
+    def subnet(self) -> Subnet:
+        """The client's first subnet, or the one of no address."""
+        subnets = self.client.subnets
+        return subnets[0] if subnets else self.responder.nowhere
+
+    def grant(self, kind: int, lease: Lease) -> Reply:
+        """An OFFER or ACK for a lease: RFC 2131 section 4.3.1, table 3."""
+        client = self.client
+        subnet = client.subnet_of(lease.address) or self.subnet()
+        option_set = subnet.options_with(lease.settings)
+        requested = self.message.options.get(PARAMETER_REQUEST_LIST) or None
+        return self.reply(
+            kind,
+            encoded_times(lease.duration) + option_set.tail(requested),
+            yiaddr=lease.address.to_bytes(4, "big"),
+            ciaddr=self.message.raw[12:16] if kind == ACK else _ZERO,
+            siaddr=option_set.siaddr,
+            boot_fields=option_set.boot_fields,
+            broadcast=subnet.broadcast_always,
+        )
+
+    def refuse(self, reason: str) -> Reply:
+        """A NAK: table 3 allows nothing in it but what is here."""
+        message = self.message
+        # "If 'giaddr' is set in the DHCPREQUEST message … the server MUST set the
+        # broadcast bit in the DHCPNAK" (section 4.3.2).
+        reply = self.reply(
+            NAK, join_one(MESSAGE, reason.encode()[:255]), ask_relay_to_broadcast=True
+        )
+        ciaddr = message.ciaddr
+        if (
+            self.via.unicast
+            and ciaddr
+            and message.raw[24:28] == _ZERO
+            and not any(
+                subnet.contains(ciaddr)
+                for subnet in self.responder.network.link_of_interface(
+                    self.via.interface
+                )
+            )
+        ):
+            # It renews from behind a router: a broadcast would never reach it.
+            reply.address = inet_ntoa(message.raw[12:16])
+        return reply
+
+    def reply(
+        self,
+        kind: int,
+        area: bytes,
+        *,
+        yiaddr: bytes = _ZERO,
+        ciaddr: bytes = _ZERO,
+        siaddr: bytes = _ZERO,
+        boot_fields: bytes = _NO_BOOT_FIELDS,
+        broadcast: bool = False,
+        ask_relay_to_broadcast: bool = False,
+    ) -> Reply:
+        """Put a reply together: header, options, what is echoed, and where to.
+
+        Args:
+            kind: Option 53.
+            area: Encoded options, to stand behind options 53 and 54.
+            yiaddr, ciaddr, siaddr: The header's addresses.
+            boot_fields: ``sname`` and ``file``.
+            broadcast: Whether the subnet always broadcasts.
+            ask_relay_to_broadcast: Whether a relay cannot reach the client otherwise.
+        """
+        message = self.message
+        raw = message.raw
+        options = message.options
+        area = self.via.head[kind] + area
+        if CLIENT_ID in options and len(options[CLIENT_ID]) > 1:
+            area += join_one(CLIENT_ID, options[CLIENT_ID])  # RFC 6842
+        if SUBNET_SELECTION in options and self.responder.network.selectable:
+            area += join_one(SUBNET_SELECTION, options[SUBNET_SELECTION])  # RFC 3011
+        if RELAY_AGENT_INFORMATION in options:  # RFC 3046 section 2.2: as it came, last
+            area += join_one(RELAY_AGENT_INFORMATION, options[RELAY_AGENT_INFORMATION])
+        if len(area) >= _SAFE_PAYLOAD - 240:
+            area, boot_fields = self._squeeze(area, boot_fields)
+        else:
+            area += b"\xff"
+        flags = raw[10:12]
+        if ask_relay_to_broadcast and raw[24:28] != _ZERO:
+            flags = bytes((flags[0] | 0x80, flags[1]))
+        data = b"".join(
+            (
+                b"\x02",
+                raw[1:3],
+                b"\0",
+                raw[4:8],
+                b"\0\0",
+                flags,
+                ciaddr,
+                yiaddr,
+                siaddr,
+                raw[24:44],
+                boot_fields,
+                MAGIC_COOKIE,
+                area,
+            )
+        )
+        if len(data) < MINIMUM_SIZE:
+            data = data.ljust(MINIMUM_SIZE, b"\0")
+        address, port, hardware = destination(
+            message, self.via, kind, yiaddr, broadcast=broadcast
+        )
+        return Reply(data, kind, address, port, hardware)
+
+    def _squeeze(self, area: bytes, boot_fields: bytes) -> tuple[bytes, bytes]:
+        """Make options fit that may be too long for the client (option 57)."""
+        options = self.message.options
+        limit = _SAFE_PAYLOAD
+        size = options.get(MAX_MESSAGE_SIZE, b"")
+        if len(size) >= 2:
+            limit = int.from_bytes(size[:2], "big") - 28
+            limit = min(max(limit, _SAFE_PAYLOAD), _LARGEST_PAYLOAD)
+        if 240 + len(area) < limit:
+            return area + b"\xff", boot_fields
+        mine = split(bytes(240) + area)
+        first = [c for c in (53, 54, 51, 58, 59, 61) if c in mine]
+        order = first + [code for code in mine if code not in first]
+        asked = PARAMETER_REQUEST_LIST in options
+        sname, file = boot_fields[:64], boot_fields[64:]
+        fitted = fit(
+            [(code, mine[code]) for code in order],
+            limit - 240,
+            file=asked and not any(file),
+            sname=asked and not any(sname),
+        )
+        return fitted.options, (fitted.sname or sname) + (fitted.file or file)
+
+
+class Discover(Exchange):
+    """Section 4.3.1: a client looks for servers."""
+
+    __slots__ = ()
+
+    def ask(self, storage: IStorage, when: float) -> Any:
+        """Ask for a lease to propose."""
+        self.client.requested = self.message.address(REQUESTED_ADDRESS)
+        return storage.offer(self.client, when)
+
+    def answer(self, result: Any) -> Reply | Silence:
+        """OFFER, or silence; a DISCOVER is never NAKed."""
+        if result.__class__ is Lease or isinstance(result, Lease):
+            return self.grant(OFFER, result)
+        return result if isinstance(result, Silence) else Silence.NO_LEASE
+
+
+class Request(Exchange):
+    """Section 4.3.2: a client takes an offer, comes back, or goes on."""
+
+    __slots__ = ()
+
+    def ask(self, storage: IStorage, when: float) -> Any:
+        """Find out the client's state, then ask for the binding."""
+        client = self.client
+        message = self.message
+        options = message.options
+        ciaddr = message.ciaddr
+        requested = message.address(REQUESTED_ADDRESS) if 50 in options else 0
+        if SERVER_ID in options and len(options[SERVER_ID]) >= 4:
+            # "DHCPREQUEST generated during SELECTING state": 'server identifier' is
+            # filled in, 'ciaddr' zero, 'requested IP address' is the yiaddr offered.
+            # Some send it in a renewal, too, with ciaddr.
+            client.state = ClientState.SELECTING
+            if not self.responder.is_ours(message.address(SERVER_ID), self.via):
+                return storage.release(client, 0, when)
+            self.address = ciaddr or requested
+            if ciaddr:
+                client.state = ClientState.RENEWING
+        elif ciaddr:
+            # "RENEWING state": 'server identifier' and 'requested IP address' are not
+            # filled in, 'ciaddr' is; the message is unicast.  "REBINDING state": the
+            # same, broadcast.
+            unicast = self.via.unicast and message.raw[24:28] == _ZERO
+            client.state = ClientState.RENEWING if unicast else ClientState.REBINDING
+            self.address = ciaddr
+        elif requested:
+            # "INIT-REBOOT state": 'server identifier' MUST NOT be filled in,
+            # 'requested IP address' MUST be.
+            client.state = ClientState.INIT_REBOOT
+            self.address = requested
+        if not self.address:
+            return Silence.NO_ADDRESS
+        client.requested = self.address
+        return storage.commit(client, self.address, when)
+
+    def answer(self, result: Any) -> Reply | Silence:
+        """ACK, NAK or silence."""
+        if isinstance(result, Lease):
+            if not self.address:
+                return Silence.NOT_FOR_US
+            if result.address != self.address:
+                # An ACK for another address than was asked for would be obeyed by
+                # nobody, or worse, by somebody.
+                return self.refuse("another address is yours")
+            return self.grant(ACK, result)
+        if isinstance(result, Refused):
+            return self.refuse(result.reason)
+        if isinstance(result, Silence):
+            return result
+        if not self.address:
+            # It chose another server; its offer is free again (section 3.1 step 4).
+            return Silence.NOT_FOR_US
+        return self._unknown()
+
+    def _unknown(self) -> Reply | Silence:
+        """Nothing is known of this client and address."""
+        client = self.client
+        if not self.responder.authoritative:
+            return Silence.UNKNOWN_CLIENT
+        if client.subnets and client.subnet_of(self.address) is None:
+            # "If the server detects that the client is on the wrong net … SHOULD send
+            # a DHCPNAK."
+            return self.refuse("wrong network")
+        if client.state in {ClientState.INIT_REBOOT, ClientState.SELECTING}:
+            # "If the DHCP server has no record of this client, then it MUST remain
+            # silent."
+            return Silence.UNKNOWN_CLIENT
+        return self.refuse("lease unknown")
+
+
+class Decline(Exchange):
+    """Section 4.3.3: a client found its new address in use."""
+
+    __slots__ = ()
+
+    def ask(self, storage: IStorage, when: float) -> Any:
+        """Let the address rest, if the client is the one it was given to."""
+        message = self.message
+        server = message.address(SERVER_ID)
+        if server and not self.responder.is_ours(server, self.via):
+            return Silence.NOT_FOR_US
+        self.address = message.address(REQUESTED_ADDRESS)
+        if not self.address:
+            return Silence.IGNORED_DECLINE
+        self.client.state = ClientState.BOUND
+        return storage.decline(self.client, self.address, when)
+
+    def answer(self, result: Any) -> Reply | Silence:
+        """Nothing is sent; it is counted."""
+        if isinstance(result, Silence):
+            return result
+        return Silence.DECLINED if result else Silence.IGNORED_DECLINE
+
+
+class Release(Exchange):
+    """Section 4.3.4: a client gives its address back."""
+
+    __slots__ = ()
+
+    def ask(self, storage: IStorage, when: float) -> Any:
+        """Free the address; the storage remembers whose it was."""
+        message = self.message
+        server = message.address(SERVER_ID)
+        if server and not self.responder.is_ours(server, self.via):
+            return Silence.NOT_FOR_US
+        self.address = message.ciaddr
+        if not self.address:
+            return Silence.IGNORED_RELEASE
+        self.client.state = ClientState.BOUND
+        return storage.release(self.client, self.address, when)
+
+    def answer(self, result: Any) -> Reply | Silence:
+        """Nothing is sent; it is counted."""
+        if isinstance(result, Silence):
+            return result
+        return Silence.RELEASED if result else Silence.IGNORED_RELEASE
+
+
+class Inform(Exchange):
+    """Section 4.3.5: a client has its address already and wants the rest."""
+
+    __slots__ = ()
+
+    def ask(self, storage: IStorage, when: float) -> Any:
+        """Ask for settings; whether there is a lease is nobody's business here."""
+        client = self.client
+        client.state = ClientState.BOUND
+        ciaddr = self.message.ciaddr
+        mine = client.subnet_of(ciaddr)
+        if mine is not None and mine is not client.subnets[0]:
+            client.subnets = (mine, *client.subnets)
+        client.requested = ciaddr
+        return storage.configure(client, when)
+
+    def answer(self, result: Any) -> Reply | Silence:
+        """ACK without yiaddr and lease times, "unicast to the address in 'ciaddr'"."""
+        if not isinstance(result, Settings):
+            return result if isinstance(result, Silence) else Silence.NO_LEASE
+        raw = self.message.raw
+        subnet = self.subnet()
+        option_set = subnet.options_with(result if result else None)
+        requested = self.message.options.get(PARAMETER_REQUEST_LIST) or None
+        reply = self.reply(
+            ACK,
+            option_set.tail(requested),
+            ciaddr=raw[12:16],
+            siaddr=option_set.siaddr,
+            boot_fields=option_set.boot_fields,
+            broadcast=True,
+            ask_relay_to_broadcast=raw[12:16] == _ZERO,
+        )
+        if raw[12:16] != _ZERO:
+            if raw[12] >= 224 or (raw[12] == 127 and not self.source.startswith("127")):
+                return Silence.NO_ADDRESS
+            # Even if it came through a relay: the client can be reached.
+            reply.address, reply.port = inet_ntoa(raw[12:16]), self.via.port + 1
+        elif raw[24:28] == _ZERO and self.source != "0.0.0.0":  # noqa: S104
+            reply.address = self.source
+        return reply
+
+
+#: Section 4.3: the messages a client may send a server, and what each begins.
+EXCHANGES: dict[int, type[Exchange]] = {
+    MessageType.DISCOVER: Discover,
+    MessageType.REQUEST: Request,
+    MessageType.DECLINE: Decline,
+    MessageType.RELEASE: Release,
+    MessageType.INFORM: Inform,
+}

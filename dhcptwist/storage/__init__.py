@@ -1,0 +1,1 @@
+"""Storages: who gets which address, and where that is kept."""

@@ -1,0 +1,292 @@
+"""Who has which address: the index that the allocation rules work on.
+
+Every change of a lease goes through `LeaseIndex.put`, so there is one place where the
+views of it agree, and one that can take a change back.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Callable, Iterable
+from heapq import heappop, heappush
+from math import inf
+from typing import NamedTuple
+
+from ..lease import Lease, LeaseState
+from ..network import Network, Subnet
+from .free import FreeAddresses
+
+
+class Area:
+    """What belongs to one subnet.
+
+    Attributes:
+        subnet: The subnet.
+        free: Its free addresses.
+        clients: Client key to the address it has, or had last.
+        lapses: Offers in the order in which they end.
+    """
+
+    __slots__ = ("clients", "free", "lapses", "subnet")
+
+    def __init__(self, subnet: Subnet, leases: dict[int, Lease]) -> None:
+        self.subnet = subnet
+        self.free = FreeAddresses(subnet.ranges, leases)
+        self.clients: dict[bytes, int] = {}
+        self.lapses: deque[Lease] = deque()
+
+
+class LeaseChange(NamedTuple):
+    """What `put` has to know to take a change back."""
+
+    area: Area
+    new: Lease
+    old: Lease | None
+    had: int | None  # where the new lease's client was before
+    was_known: bool  # whether the old lease's client was known by this address
+
+
+#: What an undo log holds: a lease's change, or a function that undoes another's.
+Change = LeaseChange | Callable[[], None]
+
+
+class LeaseIndex:
+    """Leases and offers, by address and by client, with the time they end.
+
+    Attributes:
+        leases: Address to its last lease, ended or not.
+        offers: Address to the offer that is out.
+        offer_of: Client key to the address offered.
+        by_hardware: Hardware address to the address leased by it, where the client is
+            known by another key.
+        log: Changes since the transaction before, or None when nobody undoes.
+    """
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        self.leases: dict[int, Lease] = {}
+        self.offers: dict[int, Lease] = {}
+        self.offer_of: dict[bytes, int] = {}
+        self.by_hardware: dict[bytes, int] = {}
+        self.log: list[Change] | None = None
+        self._areas = {
+            subnet.name: Area(subnet, self.leases) for subnet in network.subnets
+        }
+        self._ends: list[int] = []
+        self._sorted: list[int] = []
+
+    def area(self, subnet: Subnet) -> Area:
+        """What belongs to a subnet."""
+        return self._areas[subnet.name]
+
+    def area_of(self, address: int) -> Area | None:
+        """What belongs to the subnet an address lies in; None if in none."""
+        subnet = self.network.subnet_of(address)
+        return None if subnet is None else self._areas[subnet.name]
+
+    # --- leases -------------------------------------------------------------------
+
+    def put(self, area: Area, lease: Lease) -> None:
+        """Make this the lease of its address."""
+        address = lease.address
+        key = lease.key
+        clients = area.clients
+        old = self.leases.get(address)
+        known = False
+        if old is not None and old.key != key:
+            known = clients.get(old.key) == address
+            if known:
+                del clients[old.key]
+        if self.log is not None:
+            self.log.append(LeaseChange(area, lease, old, clients.get(key), known))
+        self.leases[address] = lease
+        if lease.state == LeaseState.DECLINED:
+            if clients.get(key) == address:
+                del clients[key]
+        elif lease.state != LeaseState.RELEASED or key not in clients:
+            clients[key] = address
+        if lease.hardware and lease.hardware != key:
+            self.by_hardware[lease.hardware] = address
+        if old is not None and old.hardware not in (lease.hardware, old.key):
+            self._forget_hardware(old.hardware, address)
+        if lease.state == LeaseState.RELEASED:
+            area.free.give_back(address)
+        else:
+            area.free.remove(address)
+        self._queue(lease, old)
+
+    def load(self, lease: Lease, when: float) -> None:
+        """Take in a lease that was kept; expired ones oldest first.
+
+        One outside every subnet is known by its address and never given.
+        """
+        area = self.area_of(lease.address)
+        self.leases[lease.address] = lease
+        if area is None:
+            return
+        if lease.state != LeaseState.DECLINED:
+            # The latest of a client's addresses is the one it gets.
+            other = self.leases.get(area.clients.get(lease.key, -1))
+            if other is None or other.since <= lease.since:
+                area.clients[lease.key] = lease.address
+        if lease.hardware and lease.hardware != lease.key:
+            self.by_hardware[lease.hardware] = lease.address
+        if lease.held(when):
+            self._queue(lease, None)
+        else:
+            area.free.give_back(lease.address)
+
+    def _forget_hardware(self, hardware: bytes, address: int) -> None:
+        if self.by_hardware.get(hardware) == address:
+            del self.by_hardware[hardware]
+
+    def undo(self, log: list[Change]) -> None:
+        """Take changes back, the last one first."""
+        for change in reversed(log):
+            if not isinstance(change, LeaseChange):
+                change()
+                continue
+            area, new, old, had, known = change
+            address = new.address
+            clients = area.clients
+            if had is not None:
+                clients[new.key] = had
+            elif clients.get(new.key) == address:
+                del clients[new.key]
+            if new.hardware != new.key:
+                self._forget_hardware(new.hardware, address)
+            if old is None:
+                del self.leases[address]
+                area.free.give_back(address)
+                continue
+            self.leases[address] = old
+            if known:
+                clients[old.key] = address
+            if old.hardware and old.hardware != old.key:
+                self.by_hardware[old.hardware] = address
+            if old.state == LeaseState.RELEASED:
+                area.free.give_back(address)
+            else:
+                area.free.remove(address)
+                old.queued = 0
+                self._queue(old, None)
+
+    def of_client(self, key: bytes, subnets: tuple[Subnet, ...]) -> Lease | None:
+        """The lease a client has on its link, or had and could have again."""
+        for subnet in subnets:
+            address = self._areas[subnet.name].clients.get(key)
+            if address is not None:
+                lease = self.leases[address]
+                if lease.state in _ITS_OWN:
+                    return lease
+        return None
+
+    def addresses_of(self, key: bytes) -> set[int]:
+        """Every address a client has or had last, by its key or hardware address."""
+        found = {a.clients[key] for a in self._areas.values() if key in a.clients}
+        if key in self.by_hardware:
+            found.add(self.by_hardware[key])
+        return found
+
+    def page(self, after: int, limit: int) -> list[Lease]:
+        """Leases by address, from the one behind ``after``."""
+        # Leases are hardly ever taken out, so their number tells whether this is old.
+        if len(self._sorted) != len(self.leases):
+            self._sorted = sorted(self.leases)
+        start = bisect_right(self._sorted, after)
+        found = map(self.leases.get, self._sorted[start : start + limit])
+        return [lease for lease in found if lease is not None]
+
+    # --- the end of leases --------------------------------------------------------
+    #
+    # A heap of "look at this address then".  An address is in it once at most
+    # (`Lease.queued` says with which entry), and a renewal leaves its entry alone: it
+    # is put off when its time comes.  So renewing costs nothing here.
+
+    def _queue(self, lease: Lease, old: Lease | None) -> None:
+        queued = old.queued if old is not None else 0
+        if (
+            lease.expires == inf
+            or lease.state == LeaseState.RELEASED
+            or (queued and queued >> 32 <= lease.expires + 1)
+        ):
+            lease.queued = queued
+            return
+        entry = (int(lease.expires) + 1) << 32 | lease.address
+        lease.queued = entry
+        heappush(self._ends, entry)
+
+    def expire(self, when: float, most: int = 100) -> None:
+        """Give back addresses whose time has ended, ``most`` at a time."""
+        ends = self._ends
+        limit = (int(when) + 1) << 32
+        while ends and ends[0] < limit and most:
+            entry = heappop(ends)
+            lease = self.leases.get(entry & 0xFFFFFFFF)
+            if lease is None or lease.queued != entry:
+                continue
+            lease.queued = 0
+            most -= 1
+            if lease.state == LeaseState.RELEASED:
+                continue  # given back when it was released
+            if lease.held(when):
+                self._queue(lease, None)
+                continue
+            area = self.area_of(lease.address)
+            if area is not None and lease.address not in self.offers:
+                area.free.give_back(lease.address)
+
+    def shift(self, by: float, unfinished: Iterable[Change]) -> list[Lease]:
+        """Move all times by so many seconds; what was moved."""
+        every = {id(lease): lease for lease in self.leases.values()}
+        every |= {id(offer): offer for offer in self.offers.values()}
+        for change in unfinished:
+            if isinstance(change, LeaseChange) and change.old is not None:
+                every[id(change.old)] = change.old
+        self._ends = []
+        for lease in every.values():
+            lease.since += by
+            lease.expires += by
+            lease.queued = 0
+        for lease in self.leases.values():
+            if lease.state != LeaseState.RELEASED:
+                self._queue(lease, None)
+        return list(self.leases.values())
+
+    # --- offers -------------------------------------------------------------------
+
+    def hold(self, area: Area, offer: Lease) -> None:
+        """Keep an address for the client it is offered to; a client has one offer."""
+        had = self.offer_of.get(offer.key)
+        if had is not None and had != offer.address:
+            self.drop_offer(had)
+        self.offers[offer.address] = offer
+        self.offer_of[offer.key] = offer.address
+        area.lapses.append(offer)
+
+    def drop_offer(self, address: int) -> None:
+        """The offer was taken, or will not be."""
+        offer = self.offers.pop(address, None)
+        if offer is None:
+            return
+        if self.offer_of.get(offer.key) == address:
+            del self.offer_of[offer.key]
+        lease = self.leases.get(address)
+        if lease is not None and lease.state != LeaseState.RELEASED:
+            if lease.queued or lease.expires == inf:
+                return  # it comes back when that lease ends
+        area = self.area_of(address)
+        if area is not None:
+            area.free.give_back(address)
+
+    def lapse(self, area: Area, when: float) -> None:
+        """Drop the offers that nobody took in time."""
+        lapses = area.lapses
+        while lapses and lapses[0].expires <= when:
+            offer = lapses.popleft()
+            if self.offers.get(offer.address) is offer:
+                self.drop_offer(offer.address)
+
+
+_ITS_OWN = frozenset({LeaseState.BOUND, LeaseState.RELEASED})

@@ -1,0 +1,478 @@
+"""The allocation rules: static and dynamic addresses in one pool.
+
+`PoolStorage` decides who gets which address, over an index in memory; a `Journal`
+keeps what was decided.  The rules are those of RFC 2131 sections 4.3.1 to 4.3.4; what a
+reservation does to other clients is DESIGN's verdict table (`reserving.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from ipaddress import IPv4Address
+from math import inf
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from ..client import Client, ClientState
+from ..interfaces import IStorage
+from ..lease import (
+    Lease,
+    LeaseState,
+    OnConflict,
+    Refused,
+    Reservation,
+    Settings,
+    Silence,
+    format_holder,
+)
+from ..network import Subnet
+from ..wire.codes import INFINITE
+from .index import Area
+from .reserving import Reserving
+
+
+_log = Logger()
+_NOTHING = Settings()
+
+#: A client that has to wait for its reserved address comes back at least this often,
+#: and gets at least this long, in seconds.
+TEMPORARY_TIME = 60
+
+#: A client whose reserved address rests or was revoked comes back after so many seconds.
+RETRY_TIME = 300
+
+#: A declined address that is reserved rests this long at most, in seconds: nobody else
+#: can have it, and its owner is the one who suffers.
+RESERVED_DECLINE_HOLD = 600
+
+
+@implementer(IStorage)
+class PoolStorage(Reserving):
+    """Static and dynamic addresses in one pool.
+
+    Override `reservation_for` to ask another system who a client is.  See `PoolState`
+    for the arguments.
+    """
+
+    # --- IStorage -----------------------------------------------------------------
+
+    def reservation_for(self, client: Client) -> Any:
+        """The reservation of a client, or None: it gets a dynamic address.
+
+        May be an ``async def`` or return a Deferred.
+        """
+        if not self.reserved:
+            return None
+        self.forget_ended(self.now)
+        previous = self.index.of_client(client.key, client.subnets)
+        return self.reserved.for_client(client, previous, self.now)
+
+    def offer(self, client: Client, when: float) -> Any:
+        """See `IStorage.offer`; the order is that of RFC 2131 section 4.3.1."""
+        self._recognise(client, when)
+        return self._with_reservation(client, lambda r: self._offer(client, when, r))
+
+    def commit(self, client: Client, address: int, when: float) -> Any:
+        """See `IStorage.commit`."""
+        self._recognise(client, when)
+        return self._with_reservation(
+            client, lambda r: self._commit(client, address, when, r)
+        )
+
+    def configure(self, client: Client, when: float) -> Any:
+        """See `IStorage.configure`."""
+        self._recognise(client, when)
+        return self._with_reservation(
+            client, lambda r: (r and r.settings) or _NOTHING
+        )
+
+    def release(self, client: Client, address: int, when: float) -> Any:
+        """See `IStorage.release`.
+
+        The client must be the holder; where its message has no identifier, as some
+        clients' last words have none, its hardware address tells.
+        """
+        self._recognise(client, when)
+        index = self.index
+        offered = index.offer_of.get(client.key)
+        if not address:
+            if offered is not None:
+                index.drop_offer(offered)
+            return False
+        lease = index.leases.get(address)
+        area = index.area_of(address)
+        if lease is None or area is None or not self._is_holder(client, lease):
+            return False
+        if lease.state not in {LeaseState.BOUND, LeaseState.REVOKED}:
+            return False
+        released = self.ended(lease, when)
+        index.put(area, released)
+        return self.journal.keep(True, [released])
+
+    def decline(self, client: Client, address: int, when: float) -> Any:
+        """See `IStorage.decline`: only from whom the address was given or offered."""
+        self._recognise(client, when)
+        index = self.index
+        area = index.area_of(address)
+        lease = index.leases.get(address)
+        offer = index.offers.get(address)
+        if area is None:
+            return False
+        offered = offer is not None and offer.key == client.key
+        bound = lease is not None and lease.bound(when)
+        if not offered and not (
+            lease is not None and bound and self._is_holder(client, lease)
+        ):
+            return False
+        if bound and lease is not None and not self._is_holder(client, lease):
+            return False
+        rest = float(area.subnet.decline_hold)
+        if address in self.reserved.by_address:
+            rest = min(rest, RESERVED_DECLINE_HOLD)
+        declined = Lease(
+            address,
+            LeaseState.DECLINED,
+            client.key,
+            client.hardware,
+            when,
+            when + rest,
+            int(rest),
+            client.hostname,
+        )
+        index.put(area, declined)
+        index.drop_offer(address)
+        _log.warn(
+            "{address} is in use by somebody unknown, says {client}; it rests for"
+            " {rest:.0f} seconds",
+            address=str(IPv4Address(address)),
+            client=format_holder(declined),
+            rest=rest,
+        )
+        return self.journal.keep(True, [declined])
+
+    # --- the rules ----------------------------------------------------------------
+
+    def _with_reservation(
+        self, client: Client, step: Callable[[Reservation | None], Any]
+    ) -> Any:
+        """Take a step once it is known what is reserved for the client."""
+        found = self.reservation_for(client)
+        if found is None:
+            return step(None)
+        if found.__class__ is Reservation:
+            return self._once_silent(client, found, step)
+        if not isinstance(found, Deferred):
+            found = Deferred.fromCoroutine(found)
+        return found.addCallback(lambda r: self._once_silent(client, r, step))
+
+    def _once_silent(
+        self,
+        client: Client,
+        reservation: Reservation | None,
+        step: Callable[[Reservation | None], Any],
+    ) -> Any:
+        """If the reserved address was revoked, see first whether its holder is gone."""
+        if reservation is not None and reservation.address is not None:
+            lease = self.index.leases.get(reservation.address)
+            if lease is not None and lease.state == LeaseState.REVOKED:
+                subnet = client.subnet_of(lease.address)
+                if subnet is not None and lease.held(self.now):
+                    probe = self.probe(lease, subnet)
+                    if probe is not None:
+                        return probe.addCallback(lambda _: step(reservation))
+        return step(reservation)
+
+    def _offer(
+        self, client: Client, when: float, reservation: Reservation | None
+    ) -> Any:
+        index = self.index
+        settings: Settings | None = None
+        until = inf
+        if reservation is not None:
+            settings = reservation.settings
+            address = reservation.address
+            subnet = None if address is None else client.subnet_of(address)
+            if address is not None and subnet is not None:
+                blocker = self.blocker(reservation, client.key, when)
+                if blocker is None:
+                    return self._propose(client, subnet, address, when, settings)
+                until = self._patience(blocker, when)
+        for subnet in client.subnets:
+            index.lapse(index.area(subnet), when)
+        index.expire(when)
+        chosen = self._choose(client, when)
+        if chosen is None:
+            return Silence.POOL_EXHAUSTED
+        subnet, address = chosen
+        return self._propose(client, subnet, address, when, settings, until)
+
+    def _choose(
+        self, client: Client, when: float, avoid: int = 0
+    ) -> tuple[Subnet, int] | None:
+        """A dynamic address for a client, in the order of RFC 2131 section 4.3.1."""
+        index = self.index
+        key = client.key
+        # "The client's current address as recorded in the client's current binding,
+        # ELSE the client's previous address … if that address is in the server's pool
+        # of available addresses and not already allocated"
+        lease = index.of_client(key, client.subnets)
+        wishes = [] if lease is None else [lease.address]
+        # What it was offered is its own, too, until the offer ends.
+        if key in index.offer_of:
+            wishes.append(index.offer_of[key])
+        # "ELSE the address requested in the 'Requested IP Address' option, if that
+        # address is valid and not already allocated"
+        if client.requested:
+            wishes.append(client.requested)
+        for address in wishes:
+            subnet = client.subnet_of(address)
+            if (
+                subnet is not None
+                and address != avoid
+                and subnet.in_pools(address)
+                and self._available(address, key, when)
+            ):
+                return subnet, address
+        # "ELSE a new address allocated from the server's pool of available addresses"
+        self._learn_relay(client)
+        for subnet in client.subnets:
+            taken = index.area(subnet).free.take(
+                lambda address, subnet=subnet: (  # type: ignore[misc]
+                    address not in subnet.excluded
+                    and address not in self.network.addresses
+                    and address not in self._relays
+                    and address != avoid
+                    and self._available(address, key, when)
+                )
+            )
+            if taken is not None:
+                return subnet, taken
+        return None
+
+    def _available(self, address: int, key: bytes, when: float) -> bool:
+        """Whether a client may have an address by the dynamic rules."""
+        index = self.index
+        lease = index.leases.get(address)
+        if (
+            lease is not None
+            and lease.held(when)
+            and (lease.key != key or lease.state != LeaseState.BOUND)
+        ):
+            return False
+        offer = index.offers.get(address)
+        if offer is not None and offer.key != key and offer.expires > when:
+            return False
+        return not self.is_reserved(address, when)
+
+    def _propose(
+        self,
+        client: Client,
+        subnet: Subnet,
+        address: int,
+        when: float,
+        settings: Settings | None,
+        until: float = inf,
+    ) -> Lease:
+        """Hold an address for a client and say so."""
+        index = self.index
+        duration = subnet.duration(client.requested_time)
+        if until != inf:
+            duration = min(duration, max(int(until - when), TEMPORARY_TIME))
+        hold = when + subnet.offer_hold
+        offer = Lease(
+            address,
+            LeaseState.OFFERED,
+            client.key,
+            client.hardware,
+            when,
+            hold,
+            duration,
+            "",
+            b"",
+            settings,
+        )
+        held = index.offers.get(address)
+        if (
+            held is None
+            or held.key != client.key
+            or held.expires < when + subnet.offer_hold / 2
+        ):
+            # Retransmissions need not prolong it each time.
+            index.hold(index.area(subnet), offer)
+        return offer
+
+    def _commit(
+        self,
+        client: Client,
+        address: int,
+        when: float,
+        reservation: Reservation | None,
+    ) -> Any:
+        index = self.index
+        subnet = client.subnet_of(address)
+        if subnet is None:
+            return None
+        area = index.area(subnet)
+        lease = index.leases.get(address)
+        settings = None if reservation is None else reservation.settings
+        until = inf
+        if reservation is not None and reservation.address is not None:
+            wanted = reservation.address
+            if client.subnet_of(wanted) is not None:
+                blocker = self.blocker(reservation, client.key, when)
+                if blocker is None:
+                    if address != wanted:
+                        return Refused("another address is reserved for you")
+                    return self._bind(client, area, address, when, settings)
+                if address == wanted:
+                    return Refused("your reserved address is not free yet")
+                until = self._patience(blocker, when)
+        mine = (
+            lease is not None
+            and lease.key == client.key
+            and lease.state in (LeaseState.BOUND, LeaseState.RELEASED)
+        )
+        owner = self.reserved.by_address.get(address)
+        if owner is not None and owner.expires > when and owner is not reservation:
+            if not mine or lease is None or lease.expires - when < 1:
+                return Refused("reserved for another client")
+            return self._yield_to(owner, client, area, lease, when, settings)
+        if lease is not None and lease.held(when) and not mine:
+            return Refused("in use by another client")
+        offer = index.offers.get(address)
+        if offer is not None and offer.key != client.key and offer.expires > when:
+            return Refused("offered to another client")
+        if not subnet.in_pools(address) or address in self.network.addresses:
+            other = mine or client.state == ClientState.SELECTING
+            return Refused("not an address of a pool") if other else None
+        if (
+            mine
+            or (offer is not None and offer.key == client.key)
+            or client.state == ClientState.SELECTING
+        ):
+            return self._bind(client, area, address, when, settings, until)
+        if index.of_client(client.key, client.subnets) is not None:
+            # "If the client's notion of its IP address is not correct …"
+            return Refused("another address is yours")
+        return None
+
+    def _yield_to(
+        self,
+        owner: Reservation,
+        client: Client,
+        area: Area,
+        lease: Lease,
+        when: float,
+        settings: Settings | None,
+    ) -> Any:
+        """The holder of an address that is reserved for somebody else comes back.
+
+        ``wait`` lets it keep the time that remains.  ``move`` sends it away, but only
+        with another address kept for it, so that its next DISCOVER is served.
+        """
+        if owner.on_conflict in (OnConflict.MOVE, OnConflict.PREEMPT):
+            index = self.index
+            for subnet in client.subnets:
+                index.lapse(index.area(subnet), when)
+            index.expire(when)
+            client.requested = 0
+            chosen = self._choose(client, when, avoid=lease.address)
+            if chosen is not None:
+                self._propose(client, *chosen, when, settings)
+                return Refused("reserved for another client")
+        return self._bind(
+            client, area, lease.address, when, settings, lease.expires, least=1
+        )
+
+    def _bind(
+        self,
+        client: Client,
+        area: Area,
+        address: int,
+        when: float,
+        settings: Settings | None,
+        until: float = inf,
+        least: int = TEMPORARY_TIME,
+    ) -> Any:
+        """Make the lease, and end the one the client leaves on the same link."""
+        index = self.index
+        key = client.key
+        duration = area.subnet.duration(client.requested_time)
+        if until != inf:
+            duration = min(duration, max(int(until - when), least))
+        old = index.leases.get(address)
+        same = old is not None and old.key == key and old.bound(when)
+        expires = inf if duration == INFINITE else when + duration
+        lease = Lease(
+            address,
+            LeaseState.BOUND,
+            key,
+            client.hardware or (old.hardware if old is not None and same else b""),
+            old.since if old is not None and same else when,
+            # Never less than the client believes to have, in case this ACK is lost.
+            max(expires, old.expires) if old is not None and same else expires,
+            duration,
+            client.hostname,
+            client.relay or (old.relay if old is not None and same else b""),
+            settings,
+        )
+        changes = [lease]
+        for subnet in client.subnets:
+            other = index.area(subnet)
+            had = other.clients.get(key)
+            if had is not None and had != address:
+                left = index.leases[had]
+                if left.state in (LeaseState.BOUND, LeaseState.REVOKED):
+                    ended = self.ended(left, when)
+                    index.put(other, ended)
+                    changes.append(ended)
+                if other is not area:
+                    other.clients.pop(key, None)
+        index.put(area, lease)
+        offered = index.offer_of.get(key)
+        if offered is not None:
+            index.drop_offer(offered)
+        index.drop_offer(address)
+        return self.journal.keep(lease, changes)
+
+    def _recognise(self, client: Client, when: float) -> None:
+        """Find a client again that no longer sends its identifier.
+
+        A boot ROM and the system it boots, or a client's last RELEASE, may leave it
+        out; the lease by the same hardware address on the same link is then meant.
+        """
+        self.now = when
+        index = self.index
+        if client.key is client.hardware and client.hardware in index.by_hardware:
+            lease = index.leases[index.by_hardware[client.hardware]]
+            if (
+                lease.hardware == client.hardware
+                and client.subnet_of(lease.address) is not None
+                and index.of_client(client.key, client.subnets) is None
+            ):
+                client.key = lease.key
+
+    @staticmethod
+    def _patience(blocker: Lease, when: float) -> float:
+        """Until when a client should wait for its reserved address."""
+        if blocker.state == LeaseState.BOUND:
+            return blocker.expires
+        # It may be free any moment: the client should come and look.
+        return min(blocker.expires, when + RETRY_TIME)
+
+    def _is_holder(self, client: Client, lease: Lease) -> bool:
+        return lease.key == client.key or (
+            not client.identifier
+            and bool(client.hardware)
+            and lease.hardware == client.hardware
+        )
+
+    def _learn_relay(self, client: Client) -> None:
+        """Never give away the address of the relay that asks."""
+        giaddr = client.message.giaddr
+        if giaddr and giaddr not in self._relays and len(self._relays) < 4096:
+            if client.subnet_of(giaddr) is not None:
+                self._relays.add(giaddr)

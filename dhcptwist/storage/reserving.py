@@ -1,0 +1,285 @@
+"""Reservations pushed into the live pool: DESIGN's verdict table, and looking at leases.
+
+The rules for packets (`pool.py`) ask only what is reserved now; everything that changes
+it is here.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from ipaddress import IPv4Address
+from typing import Any
+
+from twisted.internet.defer import Deferred, succeed
+from zope.interface import implementer
+
+from ..interfaces import ILeases, IReservations
+from ..lease import (
+    AddressInUse,
+    Lease,
+    LeaseState,
+    OnConflict,
+    Reservation,
+    ReservationConflict,
+    Verdict,
+    format_holder,
+)
+from ..network import Subnet
+from .state import PoolState
+
+
+@implementer(IReservations, ILeases)
+class Reserving(PoolState):
+    """The part of a pool that other processes talk to."""
+
+    # --- IReservations ------------------------------------------------------------
+
+    def reserve(self, reservation: Reservation, when: float) -> Deferred[Verdict]:
+        """See `IReservations.reserve`."""
+        self.now = when
+        self.forget_ended(when)
+        replaced = self._replaced(reservation)
+        blocker = self.blocker(reservation, b"", when)
+        if blocker is not None and reservation.on_conflict == OnConflict.REFUSE:
+            raise AddressInUse(format_holder(blocker), blocker.expires)
+        for each in replaced:
+            self._take_out(each)
+        self._put_in(reservation)
+        revoked = None
+        if blocker is not None and reservation.on_conflict == OnConflict.PREEMPT:
+            if blocker.state == LeaseState.OFFERED:
+                # Nobody uses an address before the ACK: it can go at once.
+                self.index.drop_offer(blocker.address)
+                blocker = None
+            elif blocker.state == LeaseState.BOUND:
+                revoked = blocker = self._revoke(blocker, when)
+        kept = _deferred(
+            self.journal.keep(
+                None, [revoked] if revoked else [], [reservation], replaced
+            )
+        )
+        return kept.addCallback(lambda _: self._verdict(reservation, blocker))
+
+    def _replaced(self, new: Reservation) -> list[Reservation]:
+        """What a reservation takes the place of.
+
+        Raises:
+            ReservationConflict: It may not.
+            ValueError: The address cannot be reserved.
+        """
+        subnet = None
+        replaced: list[Reservation] = []
+        if new.address is not None:
+            text = str(IPv4Address(new.address))
+            subnet = self.network.subnet_of(new.address)
+            if subnet is None:
+                raise ValueError(f"{text} is in no subnet of this server")
+            if new.address in self.network.addresses:
+                raise ValueError(f"{text} is an address of the server itself")
+            cidr = subnet.cidr
+            if cidr.prefixlen < 31 and new.address in (
+                int(cidr.network_address),
+                int(cidr.broadcast_address),
+            ):
+                raise ValueError(f"{text} is no host's address in {cidr}")
+            there = self.reserved.by_address.get(new.address)
+            if there is not None:
+                if there.who != new.who:
+                    raise ReservationConflict(
+                        f"{text} is reserved for another client by"
+                        f" {there.source!r}; cancel that first",
+                        there.source,
+                    )
+                replaced.append(there)
+        for old in self.reserved.of(new.who):
+            same_place = (old.address is None) == (new.address is None) and (
+                old.address is None
+                or subnet is None
+                or subnet.contains(old.address)
+            )
+            if same_place and old not in replaced:
+                replaced.append(old)
+        for old in replaced:
+            if old.source != new.source:
+                raise ReservationConflict(
+                    f"the client has a reservation made by {old.source!r}, which only"
+                    " that source may change",
+                    old.source,
+                )
+        return replaced
+
+    def _verdict(
+        self, reservation: Reservation, blocker: Lease | None
+    ) -> Verdict | Deferred[Verdict]:
+        if blocker is None:
+            return Verdict("applied")
+        waiting = Verdict("waiting", format_holder(blocker), blocker.expires)
+        if (
+            reservation.on_conflict != OnConflict.PREEMPT
+            or blocker.state != LeaseState.REVOKED
+        ):
+            return waiting
+        subnet = self.network.subnet_of(blocker.address)
+        probe = self.probe(blocker, subnet) if subnet is not None else None
+        if probe is None:
+            return waiting
+        return probe.addCallback(
+            lambda silent: Verdict("applied") if silent else waiting
+        )
+
+    def cancel(self, reservation: Reservation, when: float) -> Deferred[None]:
+        """See `IReservations.cancel`."""
+        self.now = when
+        self._take_out(reservation)
+        return _deferred(self.journal.keep(None, removed=[reservation]))
+
+    def reservation_of(
+        self, address: int | None, who: tuple[str, bytes, bytes] | None
+    ) -> list[Reservation]:
+        """See `IReservations.reservation_of`."""
+        found = list(self.reserved.of(who)) if who is not None else []
+        if address is not None and address in self.reserved.by_address:
+            there = self.reserved.by_address[address]
+            if there not in found:
+                found.append(there)
+        return found
+
+    def reservations(
+        self, after: int, limit: int, source: str | None
+    ) -> list[Reservation]:
+        """See `IReservations.reservations`."""
+        return self.reserved.page(after, limit, source)
+
+    def forget_ended(self, when: float) -> None:
+        """Take out the reservations whose lifetime has ended."""
+        ended = self.reserved.ended(when)
+        for each in ended:
+            self._take_out(each)
+        if ended:
+            kept = self.journal.keep(None, removed=ended)
+            if isinstance(kept, Deferred):
+                # It is logged by the journal; loading passes over what has ended.
+                kept.addErrback(lambda _: None)
+
+    def _put_in(self, reservation: Reservation) -> None:
+        self.reserved.add(reservation)
+        if self.index.log is not None:
+            self.index.log.append(lambda: self._remove(reservation))
+        area = None
+        if reservation.address is not None:
+            area = self.index.area_of(reservation.address)
+        if area is not None and reservation.address is not None:
+            area.free.remove(reservation.address)
+
+    def _take_out(self, reservation: Reservation) -> None:
+        self._remove(reservation)
+        if self.index.log is not None:
+            self.index.log.append(lambda: self.reserved.add(reservation))
+
+    def _remove(self, reservation: Reservation) -> None:
+        self.reserved.remove(reservation)
+        address = reservation.address
+        if address is None or address in self.index.offers:
+            return
+        lease = self.index.leases.get(address)
+        area = self.index.area_of(address)
+        if area is not None and (lease is None or not lease.held(self.now)):
+            area.free.give_back(address)
+
+    # --- ILeases ------------------------------------------------------------------
+
+    def leases(self, after: int, limit: int, subnet: Subnet | None) -> list[Lease]:
+        """See `ILeases.leases`."""
+        if subnet is None:
+            return self.index.page(after, limit)
+        page: list[Lease] = []
+        after = max(after, subnet.network - 1)
+        while len(page) < limit:
+            more = self.index.page(after, limit)
+            inside = [lease for lease in more if subnet.contains(lease.address)]
+            page += inside
+            if len(inside) < limit:
+                break
+            after = more[-1].address
+        return page[:limit]
+
+    def find_leases(
+        self, address: int | None, hardware: bytes | None, client_id: bytes | None
+    ) -> list[Lease]:
+        """See `ILeases.find_leases`."""
+        index = self.index
+        addresses = set() if address is None else {address}
+        for key in (hardware, client_id):
+            if key is not None:
+                addresses |= index.addresses_of(key)
+        found = (index.leases.get(each) for each in sorted(addresses))
+        return [lease for lease in found if lease is not None]
+
+    def revoke(self, address: int, when: float) -> Deferred[Lease | None]:
+        """See `ILeases.revoke`."""
+        self.now = when
+        lease = self.index.leases.get(address)
+        if lease is None or not lease.bound(when):
+            return succeed(None)
+        revoked = self._revoke(lease, when)
+        kept = _deferred(self.journal.keep(None, [revoked]))
+        return kept.addCallback(lambda _: self._revoked(revoked))
+
+    def _revoked(self, revoked: Lease) -> Lease | Deferred[Lease]:
+        subnet = self.network.subnet_of(revoked.address)
+        probe = self.probe(revoked, subnet) if subnet is not None else None
+        if probe is None:
+            return revoked
+        return probe.addCallback(lambda _: self.index.leases[revoked.address])
+
+    def _revoke(self, lease: Lease, when: float) -> Lease:
+        """End a lease; its address rests, for its holder has not been told."""
+        revoked = Lease(
+            lease.address,
+            LeaseState.REVOKED,
+            lease.key,
+            lease.hardware,
+            when,
+            lease.expires,
+            0,
+            lease.hostname,
+            lease.relay,
+        )
+        area = self.index.area_of(lease.address)
+        if area is None:
+            self.index.leases[lease.address] = revoked
+        else:
+            self.index.put(area, revoked)
+        return revoked
+
+    def figures(self, when: float) -> dict[str, Any]:
+        """See `ILeases.figures`."""
+        subnets = {}
+        states: dict[str, Counter[str]] = {
+            subnet.name: Counter() for subnet in self.network.subnets
+        }
+        for lease in self.index.leases.values():
+            subnet = self.network.subnet_of(lease.address)
+            if subnet is not None:
+                states[subnet.name][lease.state_name(when)] += 1
+        for subnet in self.network.subnets:
+            reserved = sum(map(subnet.contains, self.reserved.by_address))
+            subnets[subnet.name] = {
+                "network": str(subnet.cidr),
+                "pool": subnet.size,
+                "reserved": reserved,
+                **dict(states[subnet.name]),
+            }
+        return {
+            "subnets": subnets,
+            "reservations": len(self.reserved),
+            "offers": len(self.index.offers),
+            "storage": self.journal.figures(),
+        }
+
+
+def _deferred(result: Any) -> Deferred[Any]:
+    """A Deferred of what a journal answered."""
+    return result if isinstance(result, Deferred) else succeed(result)
+
+

@@ -1,0 +1,123 @@
+"""What a pool knows, and the questions that packets and control calls both ask of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from math import inf
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from zope.interface import implementer
+
+from ..interfaces import IClockListener, IProber
+from ..lease import Lease, LeaseState, Reservation
+from ..network import Network, Subnet
+from .index import LeaseIndex
+from .journal import Journal
+from .reservations import ReservationIndex
+
+
+@implementer(IClockListener)
+class PoolState:
+    """The leases, the reservations, and where they are kept.
+
+    Args:
+        network: The subnets.
+        reservations: Those of the configuration.
+        journal: Keeps what is decided; by default nothing is kept.
+        prober: Finds out whether a revoked address is still used; None if nothing can.
+
+    Attributes:
+        now: The time of the packet or call last seen.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        reservations: Iterable[Reservation] = (),
+        journal: Journal | None = None,
+        prober: IProber | None = None,
+    ) -> None:
+        self.network = network
+        self.journal = Journal() if journal is None else journal
+        self.prober = prober
+        self.index = LeaseIndex(network)
+        self.index.log = self.journal.log
+        self.reserved = ReservationIndex()
+        for reservation in reservations:
+            self.reserved.add(reservation)
+        self.now = 0.0
+        self._relays: set[int] = set()
+
+    def clock_stepped(self, by: float) -> Deferred[None] | None:
+        """See `IClockListener`: every time moves, so nobody's remaining time does."""
+        self.now += by
+        moved = self.index.shift(by, self.journal.unfinished())
+        reservations = self.reserved.shift(by)
+        result: Deferred[None] | None = self.journal.keep(None, moved, reservations)
+        return result
+
+    def is_reserved(self, address: int, when: float) -> bool:
+        reservation = self.reserved.by_address.get(address)
+        return reservation is not None and reservation.expires > when
+
+    def blocker(self, reservation: Reservation, key: bytes, when: float) -> Lease | None:
+        """Who keeps a reserved address from its client: a lease or an offer."""
+        address = reservation.address
+        if address is None:
+            return None
+        lease = self.index.leases.get(address)
+        if lease is not None and lease.held(when):
+            owned = lease.key == key or reservation.owns(lease)
+            if lease.state != LeaseState.BOUND or not owned:
+                return lease
+            return None
+        offer = self.index.offers.get(address)
+        if (
+            offer is not None
+            and offer.expires > when
+            and offer.key != key
+            and not reservation.owns(offer)
+        ):
+            return offer
+        return None
+
+    @staticmethod
+    def ended(lease: Lease, when: float) -> Lease:
+        """The lease after its holder has left it."""
+        return Lease(
+            lease.address,
+            LeaseState.RELEASED,
+            lease.key,
+            lease.hardware,
+            when,
+            when,
+            0,
+            lease.hostname,
+            lease.relay,
+        )
+
+    def probe(self, revoked: Lease, subnet: Subnet) -> Deferred[bool] | None:
+        """Ask whether the holder of a revoked address has left it.
+
+        Returns:
+            None if nothing can probe here; else a Deferred of whether the address was
+            silent and is free now, on disk.
+        """
+        if self.prober is None:
+            return None
+        asked = Deferred.fromCoroutine(_ask(self.prober, revoked.address, subnet))
+        return asked.addCallback(self._probed, revoked)
+
+    def _probed(self, answered: bool, revoked: Lease) -> Any:  # noqa: FBT001
+        area = self.index.area_of(revoked.address)
+        if answered or area is None or self.index.leases[revoked.address] is not revoked:
+            return not answered
+        ended = self.ended(revoked, self.now)
+        self.index.put(area, ended)
+        return self.journal.keep(True, [ended])
+
+
+async def _ask(prober: IProber, address: int, subnet: Subnet) -> bool:
+    answered: bool = await prober.probe(address, subnet)
+    return answered

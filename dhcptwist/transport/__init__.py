@@ -1,0 +1,1 @@
+"""Where packets meet the network: sockets, frames, and Twisted's protocol."""
