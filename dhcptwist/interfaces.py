@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from zope.interface import Attribute, Interface
+from zope.interface import Interface
 
 
 # The contracts name Twisted's Deferred; importing it here would make everybody who
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from .client import Client
     from .lease import Lease, Refused, Reservation, Settings, Silence, Verdict
-    from .network import Network, Subnet
+    from .network import Subnet
 
 
 class IStorage(Interface):
@@ -156,25 +156,6 @@ class IClockListener(Interface):
 
         So nobody's remaining time changes when a machine without a clock of its own
         learns the date.
-        """
-
-
-class IStorageFactory(Interface):
-    """Makes a storage from the words behind ``storage =``."""
-
-    scheme: str = Attribute("The word before the colon: ``sqlite``.")  # type: ignore[assignment]
-
-    def make(argument: str, network: Network, context: Any) -> IStorage:
-        """A storage for the words behind the colon.
-
-        Args:
-            argument: What follows the colon.
-            network: The subnets.
-            context: `dhcptwist.storage.StorageContext`: the state directory, the
-                reactor, the reservations of the configuration, the prober.
-
-        Raises:
-            ValueError: The words do not fit; the message says what would.
         """
 
 

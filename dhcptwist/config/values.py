@@ -1,0 +1,186 @@
+"""The words behind the equals signs: each key's reader.
+
+Every reader takes text and raises ``ValueError`` with a reason a person can act on.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from ipaddress import IPv4Address, IPv4Network
+from typing import Any
+
+from ..lease import parse_hardware, parse_identifier
+from ..wire.codes import INFINITE, PROTOCOL_OPTIONS
+from ..wire.options import option_kind
+from .model import VERBS, Role
+
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+
+
+def parse_duration(text: str) -> int:
+    """Seconds from ``90``, ``30s``, ``12h``, ``1d12h``; ``infinite`` is 0xFFFFFFFF.
+
+    Raises:
+        ValueError: It is none of these, or zero.
+    """
+    text = text.strip().lower()
+    if text == "infinite":
+        return INFINITE
+    if text.isascii() and text.isdigit():
+        seconds = int(text)
+    elif re.fullmatch(r"(\d+[smhdw])+", text, re.ASCII):
+        parts = re.findall(r"(\d+)([smhdw])", text)
+        seconds = sum(int(count) * _UNITS[unit] for count, unit in parts)
+    else:
+        raise ValueError(f"{text!r} is not a time like 30s, 12h, 7d or infinite")
+    if not 0 < seconds < INFINITE:
+        raise ValueError(f"{text!r} is not between 1 second and {INFINITE - 1} seconds")
+    return seconds
+
+
+def _yes_no(text: str) -> bool:
+    if text.lower() in {"yes", "true", "on", "1"}:
+        return True
+    if text.lower() in {"no", "false", "off", "0"}:
+        return False
+    raise ValueError(f"{text!r} is neither yes nor no")
+
+
+def only_no(text: str) -> bool:
+    if _yes_no(text):
+        raise ValueError("this version of dhcptwist cannot do that; leave it at no")
+    return False
+
+
+def _address(text: str) -> int:
+    try:
+        return int(IPv4Address(text.strip()))
+    except ValueError:
+        raise ValueError(f"{text.strip()!r} is not an IPv4 address") from None
+
+
+def _addresses(text: str) -> frozenset[int]:
+    return frozenset(_address(each) for each in re.split(r"[,\s]+", text.strip()))
+
+
+def _network(text: str) -> IPv4Network:
+    try:
+        return IPv4Network(text)
+    except ValueError as error:
+        raise ValueError(f"{text!r} is not a network like 192.0.2.0/24: {error}") from None
+
+
+def _port(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 0 < int(text) < 65535:
+        raise ValueError(f"{text!r} is not a port from 1 to 65534")
+    return int(text)
+
+
+def _names(text: str) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys(text.replace(",", " ").split()))
+    if not names:
+        raise ValueError("names an interface, or * for all")
+    return names
+
+
+def _word(text: str) -> str:
+    if not text:
+        raise ValueError("is empty")
+    return text
+
+
+def _short(limit: int) -> Callable[[str], str]:
+    def short(text: str) -> str:
+        if not 0 < len(text.encode()) < limit:
+            raise ValueError(f"is empty or longer than {limit - 1} bytes")
+        return text
+
+    return short
+
+
+def _broadcast(text: str) -> bool:
+    if text not in {"as-asked", "always"}:
+        raise ValueError(f"{text!r} is neither as-asked nor always")
+    return text == "always"
+
+
+_SETTINGS: dict[str, Callable[[str], Any]] = {
+    "next-server": _address,
+    "boot-file": _short(128),
+    "server-name": _short(64),
+}
+
+SERVER_KEYS: dict[str, Callable[[str], Any]] = {
+    "interfaces": _names,
+    "port": _port,
+    "authoritative": _yes_no,
+    "state": _word,
+    "storage": _word,
+}
+
+SUBNET_KEYS: dict[str, Callable[[str], Any]] = {
+    "network": _network,
+    "pools": _word,
+    "interface": _word,
+    "shared-network": _word,
+    "relays": _addresses,
+    "lease-time": parse_duration,
+    "min-lease-time": parse_duration,
+    "max-lease-time": parse_duration,
+    "offer-hold": parse_duration,
+    "decline-hold": parse_duration,
+    "broadcast": _broadcast,
+    "subnet-selection": _yes_no,
+    "probe": only_no,
+    "rapid-commit": only_no,
+    "ddns": only_no,
+    **_SETTINGS,
+}
+
+RESERVATION_KEYS: dict[str, Callable[[str], Any]] = {
+    "hardware": parse_hardware,
+    "client-id": parse_identifier,
+    "circuit-id": parse_identifier,
+    "remote-id": parse_identifier,
+    "address": _address,
+    "hostname": _short(256),
+    **_SETTINGS,
+}
+
+
+def parse_option(key: str, text: str) -> tuple[int, bytes]:
+    kind = option_kind(key.removeprefix("option."))
+    if kind.code in PROTOCOL_OPTIONS:
+        raise ValueError("this option belongs to the protocol and cannot be set")
+    return kind.code, kind.shape.encode_text(text)
+
+
+def parse_pool(text: str, network: IPv4Network) -> tuple[int, int]:
+    first_text, dash, last_text = text.partition("-")
+    first = _address(first_text)
+    last = _address(last_text) if dash else first
+    if first > last:
+        raise ValueError(f"{text!r} begins behind its end")
+    low, high = int(network.network_address), int(network.broadcast_address)
+    if first < low or last > high:
+        raise ValueError(f"{text!r} is not inside {network}")
+    if network.prefixlen < 31 and (first == low or last == high):
+        raise ValueError(
+            f"{text!r} holds the network's or the broadcast address of {network}"
+        )
+    return first, last
+
+
+def parse_role(name: str, text: str) -> Role:
+    verbs_text, _, networks_text = text.partition(" in ")
+    verbs = frozenset(filter(None, re.split(r"[,\s]+", verbs_text.strip())))
+    if not name or name == "admin":
+        raise ValueError("a role needs a certificate's name; admin may do everything")
+    if not verbs or not verbs <= VERBS:
+        raise ValueError(f"verbs are {', '.join(sorted(VERBS))}")
+    networks = tuple(
+        _network(each) for each in re.split(r"[,\s]+", networks_text.strip()) if each
+    )
+    return Role(name, verbs, networks)

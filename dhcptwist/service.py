@@ -1,0 +1,274 @@
+"""Starting and stopping all of it, in anyone's process."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.interfaces import IListeningPort
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from . import __version__
+from .clock import SteadyClock
+from .config import Config
+from .control.server import ControlFactory, ControlServer, listen
+from .exchanges import Responder
+from .interfaces import IClockListener, IStorage, IStorageService
+from .network import Network, Via
+from .storage.make import StorageContext, make_storage
+from .transport.counters import Counters
+from .transport.frames import PacketSocket
+from .transport.probe import Prober
+from .transport.protocol import DHCPProtocol
+from .transport.sockets import choose_interfaces, open_socket
+
+
+_log = Logger()
+T = TypeVar("T")
+
+#: Seconds between two looks at whether the wall clock was set.
+CLOCK_WATCH = 10.0
+
+
+class DHCPService(Service):
+    """A whole server: its sockets, its storage, its control channel.
+
+    Any number of them can live in one process.  Sockets are opened in
+    ``privilegedStartService`` if that is called, so that rights can be dropped
+    afterwards, else in ``startService``.
+
+    Args:
+        reactor: The reactor.
+        config: What to serve.
+        storage: Who decides; by default the one that ``config.storage`` names.
+
+    Attributes:
+        counters: What happened to packets.
+        network: The subnets, once the sockets are open.
+        storage: Who decides, likewise.
+        control_port: Where the control channel listens, or None.
+    """
+
+    name = "dhcp"
+
+    def __init__(
+        self, reactor: Any, config: Config, storage: IStorage | None = None
+    ) -> None:
+        self.reactor = reactor
+        self.config = config
+        self.storage = storage
+        self.counters = Counters()
+        self.clock = SteadyClock()
+        self.network = Network(config.subnets)
+        self.control_port: IListeningPort | None = None
+        self._sockets: list[tuple[socket.socket, Via, PacketSocket | None]] = []
+        self._frames: list[PacketSocket] = []
+        self._prober: Prober | None = None
+        self._ports: list[IListeningPort] = []
+        self._control: ControlServer | None = None
+        self._watch: LoopingCall | None = None
+        self._began = 0.0
+
+    # --- starting -----------------------------------------------------------------
+
+    def privilegedStartService(self) -> None:
+        """Open what needs rights.
+
+        Raises:
+            CannotServe: An interface or port cannot be had.
+            ValueError: The configured storage does not exist.
+        """
+        super().privilegedStartService()
+        self._bind()
+
+    def startService(self) -> None:
+        """Begin to serve.
+
+        Raises:
+            CannotServe: An interface or port cannot be had.
+            StorageUnusable: The storage cannot be opened.
+            ValueError: The configured storage or control endpoint does not exist.
+        """
+        super().startService()
+        try:
+            if not self._sockets:
+                self._bind()
+            _now(Deferred.fromCoroutine(self._start()), self._failed_later)
+        except BaseException:
+            self._close_sockets()
+            self.running = 0
+            raise
+
+    def _bind(self) -> None:
+        interfaces = choose_interfaces(self.config.interfaces)
+        self.network = Network(self.config.subnets, interfaces)
+        self._prober = self._privileged(
+            lambda: Prober(self.reactor, self.network, interfaces)
+        )
+        try:
+            for name, addresses in interfaces.items():
+                self._bind_interface(name, addresses)
+            if self.storage is None:
+                context = StorageContext(
+                    self.network,
+                    self.config.reservations,
+                    self.config.state,
+                    self.reactor,
+                    self._prober,
+                )
+                self.storage = make_storage(self.config.storage, context)
+        except BaseException:
+            self._close_sockets()
+            raise
+
+    def _bind_interface(self, name: str, addresses: list[int]) -> None:
+        port = self.config.port
+        link = self.network.link_of_interface(name)
+        # Clients know us by the address that is on their network.
+        mine = next(
+            (a for a in addresses if any(subnet.contains(a) for subnet in link)),
+            addresses[0],
+        )
+        frames = None
+        if name != "lo":
+            frames = self._privileged(lambda: PacketSocket(name, mine, port))
+        if frames is not None:
+            self._frames.append(frames)
+        for address in (0, *addresses):
+            via = Via(
+                name,
+                mine,
+                unicast=bool(address),
+                port=port,
+                frames=frames is not None,
+            )
+            self._sockets.append((open_socket(name, address, port), via, frames))
+
+    @staticmethod
+    def _privileged(make: Callable[[], T]) -> T | None:
+        try:
+            return make()
+        except PermissionError:
+            return None
+
+    async def _start(self) -> None:
+        assert self.storage is not None
+        self._began = self.clock()
+        if IStorageService.providedBy(self.storage):
+            await maybeDeferred(self.storage.start, self._began)
+        responder = Responder(self.network, authoritative=self.config.authoritative)
+        if self.config.control.listen:
+            self._control = ControlServer(
+                self.storage,
+                self.network,
+                self.clock,
+                self.status,
+                self.config.control.roles,
+            )
+            self.control_port = await listen(
+                self.reactor,
+                self.config.control,
+                self.config.state,
+                ControlFactory(self._control),
+            )
+        for sock, via, frames in self._sockets:
+            protocol = DHCPProtocol(
+                via, responder, self.storage, self.counters, self.clock, frames
+            )
+            self._ports.append(
+                self.reactor.adoptDatagramPort(
+                    sock.fileno(), socket.AF_INET, protocol, maxPacketSize=65536
+                )
+            )
+            sock.close()
+        interfaces = sorted({via.interface for _, via, _ in self._sockets})
+        self._sockets = []
+        if IClockListener.providedBy(self.storage):
+            self._watch = LoopingCall(self._watch_clock)
+            self._watch.clock = self.reactor
+            self._watch.start(CLOCK_WATCH, now=False)
+        _log.info(
+            "dhcptwist is serving {subnets} subnets on {interfaces}, port {port}",
+            subnets=len(self.network.subnets),
+            interfaces=", ".join(interfaces),
+            port=self.config.port,
+        )
+
+    def _failed_later(self, failure: Failure) -> None:
+        """Starting went wrong after ``startService`` had returned."""
+        _log.failure("The server could not start", failure)
+
+    # --- while it runs ------------------------------------------------------------
+
+    def _watch_clock(self) -> None:
+        by = self.clock.step()
+        if by:
+            _log.warn("The wall clock was set by {by:.0f} seconds", by=by)
+            moved = maybeDeferred(self.storage.clock_stepped, by)
+            moved.addErrback(
+                lambda failure: _log.failure("Times could not be moved", failure)
+            )
+
+    def status(self) -> dict[str, Any]:
+        """What `dhcpctl status` shows of the server itself."""
+        return {
+            "version": __version__,
+            "uptime": round(self.clock() - self._began),
+            "port": self.config.port,
+            "packets": self.counters.figures(),
+        }
+
+    # --- stopping -----------------------------------------------------------------
+
+    def stopService(self) -> Deferred[None]:
+        """Stop hearing, finish what is under way, close."""
+        super().stopService()
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        if self._watch is not None:
+            self._watch.stop()
+            self._watch = None
+        if self.control_port is not None:
+            await maybeDeferred(self.control_port.stopListening)
+            self.control_port = None
+        # What the storage has under way is still answered: its ACKs are true.
+        for port in self._ports:
+            port.stopReading()
+        if self.storage is not None and IStorageService.providedBy(self.storage):
+            await maybeDeferred(self.storage.stop)
+        for port in self._ports:
+            await maybeDeferred(port.stopListening)
+        self._ports = []
+        self._close_sockets()
+
+    def _close_sockets(self) -> None:
+        for sock, _, _ in self._sockets:
+            sock.close()
+        for frames in self._frames:
+            frames.close()
+        if self._prober is not None:
+            self._prober.close()
+        self._sockets, self._frames, self._prober = [], [], None
+
+
+def _now(started: Deferred[None], later: Callable[[Failure], None]) -> None:
+    """Raise what a Deferred has failed with already; hand on what fails later."""
+    failed: list[Failure] = []
+    over = False
+
+    def fail(failure: Failure) -> None:
+        if over:
+            later(failure)
+        else:
+            failed.append(failure)
+
+    started.addErrback(fail)
+    over = True
+    if failed:
+        failed[0].raiseException()

@@ -1,0 +1,77 @@
+"""``twistd dhcp``: the server as a command."""
+
+from __future__ import annotations
+
+import gc
+import sys
+from importlib.resources import files
+from typing import Any
+
+from twisted.application.service import IService
+from twisted.python import usage
+
+from .config import Config, ConfigError, load
+from .service import DHCPService
+from .storage.sqlite_file import StorageUnusable
+from .transport.sockets import CannotServe
+
+
+class Options(usage.Options):
+    """The command line of ``twistd dhcp``."""
+
+    synopsis = "[options] --config FILE"
+    optParameters = [
+        ["config", "c", "/etc/dhcptwist/dhcp.ini", "The configuration file."],
+    ]
+    optFlags = [
+        ["check", None, "Only check the configuration, and exit."],
+        ["example-config", None, "Print a commented configuration, and exit."],
+    ]
+    longdesc = (
+        "A DHCPv4 server.  With --check it tells every mistake of the configuration and"
+        " starts nothing."
+    )
+
+    def postOptions(self) -> None:
+        """Read the configuration; every mistake is told at once."""
+        if self["example-config"]:
+            sys.stdout.write(files("dhcptwist").joinpath("example.ini").read_text())
+            raise SystemExit(0)
+        try:
+            self["parsed"] = load(self["config"])
+        except ConfigError as error:
+            raise usage.UsageError(str(error)) from None
+        if self["check"]:
+            sys.stdout.write(f"{self['config']}: no mistakes\n")
+            raise SystemExit(0)
+
+
+class _Served(DHCPService):
+    """Ends the process with one sentence where an embedding program gets an error."""
+
+    def privilegedStartService(self) -> None:
+        """See `DHCPService`."""
+        _or_exit(super().privilegedStartService)
+
+    def startService(self) -> None:
+        """See `DHCPService`."""
+        _or_exit(super().startService)
+        # What is there now stays: the collector need not look at it again and again.
+        gc.collect()
+        gc.freeze()
+
+
+def _or_exit(step: Any) -> None:
+    try:
+        step()
+    except (CannotServe, StorageUnusable, ValueError) as error:
+        raise SystemExit(f"dhcptwist cannot start: {error}") from None
+
+
+def makeService(options: Options) -> IService:
+    """The service for a command line."""
+    from twisted.internet import reactor
+
+    config: Config = options["parsed"]
+    service: IService = _Served(reactor, config)
+    return service
