@@ -161,10 +161,10 @@ class Subnet:
 
     def in_pools(self, address: int) -> bool:
         """Whether an address may be given dynamically here."""
-        return (
-            any(first <= address <= last for first, last in self.ranges)
-            and address not in self.excluded
-        )
+        for first, last in self.ranges:
+            if first <= address <= last:
+                return address not in self.excluded
+        return False
 
     def duration(self, requested: int | None) -> int:
         """The lease time in seconds for a client that asks for ``requested``.

@@ -69,7 +69,7 @@ class DHCPService(Service):
         self._sockets: list[tuple[socket.socket, Via, PacketSocket | None]] = []
         self._frames: list[PacketSocket] = []
         self._prober: Prober | None = None
-        self._ports: list[IListeningPort] = []
+        self._ports: list[tuple[IListeningPort, DHCPProtocol]] = []
         self._control: ControlServer | None = None
         self._watch: LoopingCall | None = None
         self._began = 0.0
@@ -178,16 +178,22 @@ class DHCPService(Service):
             )
         for sock, via, frames in self._sockets:
             protocol = DHCPProtocol(
-                via, responder, self.storage, self.counters, self.clock, frames
+                via,
+                responder,
+                self.storage,
+                self.counters,
+                self.clock,
+                frames,
+                # The reactor adopts a copy and reads; we write to our own, without the
+                # three checks of the address that ``transport.write`` makes.
+                sock.sendto,
+                self.reactor,
             )
-            self._ports.append(
-                self.reactor.adoptDatagramPort(
-                    sock.fileno(), socket.AF_INET, protocol, maxPacketSize=65536
-                )
+            port = self.reactor.adoptDatagramPort(
+                sock.fileno(), socket.AF_INET, protocol, maxPacketSize=65536
             )
-            sock.close()
+            self._ports.append((port, protocol))
         interfaces = sorted({via.interface for _, via, _ in self._sockets})
-        self._sockets = []
         if IClockListener.providedBy(self.storage):
             self._watch = LoopingCall(self._watch_clock)
             self._watch.clock = self.reactor
@@ -238,11 +244,11 @@ class DHCPService(Service):
             await maybeDeferred(self.control_port.stopListening)
             self.control_port = None
         # What the storage has under way is still answered: its ACKs are true.
-        for port in self._ports:
-            port.stopReading()
+        for _, protocol in self._ports:
+            protocol.stop_hearing()
         if self.storage is not None and IStorageService.providedBy(self.storage):
             await maybeDeferred(self.storage.stop)
-        for port in self._ports:
+        for port, _ in self._ports:
             await maybeDeferred(port.stopListening)
         self._ports = []
         self._close_sockets()

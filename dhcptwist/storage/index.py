@@ -244,6 +244,12 @@ class LeaseIndex:
         for change in unfinished:
             if isinstance(change, LeaseChange) and change.old is not None:
                 every[id(change.old)] = change.old
+        for area in self._areas.values():
+            area.lapses = deque(
+                offer
+                for offer in area.lapses
+                if self.offers.get(offer.address) is offer
+            )
         self._ends = []
         for lease in every.values():
             lease.since += by
@@ -261,6 +267,9 @@ class LeaseIndex:
         had = self.offer_of.get(offer.key)
         if had is not None and had != offer.address:
             self.drop_offer(had)
+        before = self.offers.get(offer.address)
+        if before is not None and before.key != offer.key:
+            del self.offer_of[before.key]  # it has ended, and nobody had noticed
         self.offers[offer.address] = offer
         self.offer_of[offer.key] = offer.address
         area.lapses.append(offer)

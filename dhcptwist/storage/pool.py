@@ -73,20 +73,27 @@ class PoolStorage(Reserving):
     def offer(self, client: Client, when: float) -> Any:
         """See `IStorage.offer`; the order is that of RFC 2131 section 4.3.1."""
         self._recognise(client, when)
-        return self._with_reservation(client, lambda r: self._offer(client, when, r))
+        found = self.reservation_for(client)
+        if found is None:
+            return self._offer(client, when, None)
+        return self._once_known(found, client, lambda r: self._offer(client, when, r))
 
     def commit(self, client: Client, address: int, when: float) -> Any:
         """See `IStorage.commit`."""
         self._recognise(client, when)
-        return self._with_reservation(
-            client, lambda r: self._commit(client, address, when, r)
+        found = self.reservation_for(client)
+        if found is None:
+            return self._commit(client, address, when, None)
+        return self._once_known(
+            found, client, lambda r: self._commit(client, address, when, r)
         )
 
     def configure(self, client: Client, when: float) -> Any:
         """See `IStorage.configure`."""
         self._recognise(client, when)
-        return self._with_reservation(
-            client, lambda r: (r and r.settings) or _NOTHING
+        found = self.reservation_for(client)
+        return self._once_known(
+            found, client, lambda r: (r and r.settings) or _NOTHING
         )
 
     def release(self, client: Client, address: int, when: float) -> Any:
@@ -155,14 +162,11 @@ class PoolStorage(Reserving):
 
     # --- the rules ----------------------------------------------------------------
 
-    def _with_reservation(
-        self, client: Client, step: Callable[[Reservation | None], Any]
+    def _once_known(
+        self, found: Any, client: Client, step: Callable[[Reservation | None], Any]
     ) -> Any:
-        """Take a step once it is known what is reserved for the client."""
-        found = self.reservation_for(client)
-        if found is None:
-            return step(None)
-        if found.__class__ is Reservation:
+        """Take a step when `reservation_for` has answered."""
+        if found is None or found.__class__ is Reservation:
             return self._once_silent(client, found, step)
         if not isinstance(found, Deferred):
             found = Deferred.fromCoroutine(found)

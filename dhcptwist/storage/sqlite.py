@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from queue import SimpleQueue
+from threading import Thread
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.python.threadpool import ThreadPool
 from zope.interface import implementer
 
 from ..interfaces import IProber, IStorageService
@@ -57,7 +58,8 @@ class SQLiteJournal(Journal):
         self.index: LeaseIndex | None = None
         self._reactor = reactor
         self._file = file
-        self._pool = ThreadPool(1, 1, "dhcptwist-sqlite")
+        self._work: SimpleQueue[Batch | None] = SimpleQueue()
+        self._thread: Thread | None = None
         self._waiting = Batch()
         self._results: list[tuple[Deferred[Any], Any]] = []
         self._under_way: list[tuple[Deferred[Any], Any]] | None = None
@@ -76,7 +78,8 @@ class SQLiteJournal(Journal):
         except BaseException:
             self._file.close()
             raise
-        self._pool.start()
+        self._thread = Thread(target=self._run, name="dhcptwist-sqlite", daemon=True)
+        self._thread.start()
         return found
 
     async def stop(self) -> None:
@@ -87,7 +90,10 @@ class SQLiteJournal(Journal):
             idle: Deferred[None] = Deferred()
             self._idle.append(idle)
             await idle
-        self._pool.stop()
+        if self._thread is not None:
+            self._work.put(None)
+            self._thread.join()
+            self._thread = None
         self._file.close()
 
     # --- Journal ------------------------------------------------------------------
@@ -134,16 +140,17 @@ class SQLiteJournal(Journal):
         self._log_under_way, self.log = self.log, []
         if self.index is not None:
             self.index.log = self.log
-        self._pool.callInThread(self._write, batch)
+        self._work.put(batch)
 
-    def _write(self, batch: Batch) -> None:
-        """In the thread."""
-        failure = None
-        try:
-            self._file.write(batch)
-        except Exception:  # noqa: BLE001 - whatever it is, its requests fail by it
-            failure = Failure()
-        self._reactor.callFromThread(self._ended, len(batch.leases), failure)
+    def _run(self) -> None:
+        """The thread: one transaction after the other."""
+        while (batch := self._work.get()) is not None:
+            failure = None
+            try:
+                self._file.write(batch)
+            except Exception:  # noqa: BLE001 - whatever it is, its requests fail by it
+                failure = Failure()
+            self._reactor.callFromThread(self._ended, len(batch.leases), failure)
 
     def _ended(self, rows: int, failure: Failure | None) -> None:
         assert self._under_way is not None

@@ -10,11 +10,16 @@ from importlib.resources import files
 from ipaddress import IPv4Address
 from math import inf
 from pathlib import Path
+from types import NoneType
 from typing import Any
+
+from twisted.logger import Logger
 
 from ..lease import Lease, LeaseState, OnConflict, Reservation, Settings
 from ..wire.codes import INFINITE
 
+
+_log = Logger()
 
 #: "DHCT": marks the file as ours (PRAGMA application_id).
 APPLICATION_ID = 0x44484354
@@ -156,64 +161,29 @@ class SQLiteFile:
             "SELECT address, state, client, hardware, since, expires, hostname, relay"
             " FROM lease ORDER BY expires"
         )
-        states = {state.value: state for state in LeaseState}
-        return [
-            Lease(
-                address,
-                states[state],
-                client,
-                hardware if hardware != client else client,
-                since,
-                inf if expires is None else expires,
-                INFINITE if expires is None else 0,
-                hostname,
-                relay,
-            )
-            for (
-                address,
-                state,
-                client,
-                hardware,
-                since,
-                expires,
-                hostname,
-                relay,
-            ) in rows
-            if state in states and 0 < address < 1 << 32
-        ]
+        found = []
+        for row in rows:
+            lease = _lease(row)
+            if lease is None:
+                _log.warn("A row of {path} makes no sense: {row}", path=self.path, row=row)
+            else:
+                found.append(lease)
+        return found
 
     def reservations(self) -> list[Reservation]:
         """All pushed reservations."""
         assert self._connection is not None
-        return [
-            Reservation(
-                None if address < 0 else address,
-                hardware,
-                client_id,
-                circuit_id,
-                remote_id,
-                hostname,
-                _settings(settings),
-                source,
-                OnConflict(on_conflict),
-                inf if expires is None else expires,
-            )
-            for (
-                address,
-                hardware,
-                client_id,
-                circuit_id,
-                remote_id,
-                hostname,
-                settings,
-                source,
-                on_conflict,
-                expires,
-            ) in self._connection.execute(
-                "SELECT address, hardware, client_id, circuit_id, remote_id, hostname,"
-                " settings, source, on_conflict, expires FROM reservation"
-            )
-        ]
+        rows = self._connection.execute(
+            "SELECT address, hardware, client_id, circuit_id, remote_id, hostname,"
+            " settings, source, on_conflict, expires FROM reservation ORDER BY address"
+        )
+        found = []
+        for row in rows:
+            try:
+                found.append(_reservation(row))
+            except (ValueError, TypeError, KeyError, AttributeError):
+                _log.warn("A row of {path} makes no sense: {row}", path=self.path, row=row)
+        return found
 
     # --- writing ------------------------------------------------------------------
 
@@ -272,6 +242,47 @@ class SQLiteFile:
         except sqlite3.Error:
             self._connection.close()
             self._connection = None
+
+
+_LEASE_TYPES = (int, int, bytes, bytes, float, (float, NoneType), str, bytes)
+_STATES = {state.value: state for state in LeaseState}
+
+
+def _lease(row: tuple[Any, ...]) -> Lease | None:
+    """A lease from its row; None for a row that no version of ours wrote."""
+    if not all(map(isinstance, row, _LEASE_TYPES)):
+        return None
+    address, state, client, hardware, since, expires, hostname, relay = row
+    if state not in _STATES or not 0 < address < 1 << 32 or not client:
+        return None
+    return Lease(
+        address,
+        _STATES[state],
+        client,
+        client if client == hardware else hardware,  # one object for both
+        since,
+        inf if expires is None else expires,
+        INFINITE if expires is None else 0,
+        hostname,
+        relay,
+    )
+
+
+def _reservation(row: tuple[Any, ...]) -> Reservation:
+    address, hardware, client_id, circuit_id, remote_id, *rest = row
+    hostname, settings, source, on_conflict, expires = rest
+    return Reservation(
+        None if address < 0 else address,
+        hardware,
+        client_id,
+        circuit_id,
+        remote_id,
+        hostname,
+        _settings(settings),
+        source,
+        OnConflict(on_conflict),
+        inf if expires is None else float(expires),
+    )
 
 
 def _reservation_key(each: Reservation) -> tuple[Any, ...]:

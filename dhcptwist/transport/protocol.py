@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from math import inf
 from socket import inet_aton
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.protocol import DatagramProtocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -25,6 +27,15 @@ if TYPE_CHECKING:
     from ..interfaces import IStorage
 
 _log = Logger()
+
+#: Above so many packets a second, measured over so many packets, a socket is busy.
+BUSY_RATE = 1000
+BUSY_COUNT = 32
+
+#: Seconds for which a busy socket is left alone after each reading.  Waking up costs as
+#: much as answering several packets; those that gather meanwhile share it, and their
+#: leases share a transaction.  A socket that is not busy is read at once.
+BREATHER = 0.001
 
 #: Seconds between two log lines about a storage that fails.
 COMPLAIN_EVERY = 10.0
@@ -47,6 +58,8 @@ class DHCPProtocol(DatagramProtocol):
         counters: Where everything is counted.
         clock: Seconds since 1970, read once for each packet.
         frames: For clients that have no address yet; None to broadcast to them.
+        send: Sends a datagram, as ``socket.sendto``; None for ``transport.write``.
+        reactor: For `BREATHER`; None to read whenever there is something.
     """
 
     noisy = False
@@ -59,6 +72,8 @@ class DHCPProtocol(DatagramProtocol):
         counters: Counters,
         clock: Callable[[], float] = time.time,
         frames: FrameSender | None = None,
+        send: Callable[[bytes, tuple[str, int]], object] | None = None,
+        reactor: IReactorTime | None = None,
     ) -> None:
         self.via = via
         self.responder = responder
@@ -66,7 +81,13 @@ class DHCPProtocol(DatagramProtocol):
         self.counters = counters
         self.clock = clock
         self.frames = frames
+        self._send = send
+        self._reactor = reactor
         self._complained = -inf
+        self._heard = 0
+        self._heard_since = 0.0
+        self._busy = False
+        self._breather: IDelayedCall | None = None
 
     def datagramReceived(self, datagram: bytes, address: tuple[str, int]) -> None:
         """Answer a packet, now or when the storage has its answer."""
@@ -82,14 +103,24 @@ class DHCPProtocol(DatagramProtocol):
         if isinstance(exchange, Silence):
             counters.silences[exchange] += 1
             return
+        when = self.clock()
+        self._heard += 1
+        if self._heard == BUSY_COUNT:
+            self._busy = 0 <= when - self._heard_since < BUSY_COUNT / BUSY_RATE
+            self._heard = 0
+            self._heard_since = when
+        if self._busy and self._breather is None and self._reactor is not None:
+            # What is there is still read to its end before the reactor goes on.
+            self.transport.stopReading()  # type: ignore[union-attr]
+            self._breather = self._reactor.callLater(BREATHER, self._resume)
         try:
-            result = exchange.ask(self.storage, self.clock())
+            result = exchange.ask(self.storage, when)
         except Exception:  # noqa: BLE001 - a stranger's storage may raise anything
             self._storage_failed(Failure())
             return
         if isinstance(result, Deferred):
             self._wait(result, exchange)
-        elif isinstance(result, Coroutine):
+        elif isinstance(result, CoroutineType):
             self._wait(Deferred.fromCoroutine(result), exchange)
         else:
             self._answered(result, exchange)
@@ -112,7 +143,7 @@ class DHCPProtocol(DatagramProtocol):
                     reply.hardware, inet_aton(reply.address), reply.port, reply.data
                 )
             else:
-                self._write(reply.data, (reply.address, reply.port))
+                self._send(reply.data, (reply.address, reply.port))  # type: ignore[misc]
         except OSError:
             # UDP is not buffered: a full buffer or no route.  The client asks again.
             counters.unsendable += 1
@@ -121,7 +152,27 @@ class DHCPProtocol(DatagramProtocol):
 
     def startProtocol(self) -> None:
         """The socket is there."""
-        self._write = self.transport.write  # type: ignore[union-attr]
+        if self._send is None:
+            self._send = self.transport.write  # type: ignore[union-attr]
+
+    def stopProtocol(self) -> None:
+        """The socket is gone."""
+        self._rest()
+
+    def stop_hearing(self) -> None:
+        """Take no more packets; what is under way is still answered."""
+        self._rest()
+        self.transport.stopReading()  # type: ignore[union-attr]
+
+    def _rest(self) -> None:
+        self._reactor = None
+        if self._breather is not None:
+            self._breather.cancel()
+            self._breather = None
+
+    def _resume(self) -> None:
+        self._breather = None
+        self.transport.startReading()  # type: ignore[union-attr]
 
     def _storage_failed(self, failure: Failure) -> None:
         self.counters.silences[Silence.STORAGE_FAILED] += 1

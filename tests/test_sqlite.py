@@ -1,0 +1,400 @@
+"""The embedded storage: durable before the answer, whole or undone, back after a restart."""
+
+from __future__ import annotations
+
+import sqlite3
+from ipaddress import IPv4Address
+
+import pytest
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+
+from dhcptwist.lease import LeaseState, OnConflict, Reservation, Settings
+from dhcptwist.storage.sqlite import PACE, SQLiteStorage, StorageFailure
+from dhcptwist.storage.sqlite_file import StorageUnusable
+from dhcptwist.testing import (
+    FakeClient,
+    MemoryServer,
+    StorageContract,
+    answer,
+    ip,
+    network,
+)
+from dhcptwist.wire import MessageType
+
+
+DISCOVER, REQUEST = MessageType.DISCOVER, MessageType.REQUEST
+FIRST = ip("192.0.2.10")
+US = "192.0.2.1"
+
+
+class FakeReactor(Clock):
+    """A clock whose ``callFromThread`` is at once."""
+
+    def callFromThread(self, function, *arguments):
+        function(*arguments)
+
+
+class Disk:
+    """A storage whose reactor, thread and faults are in the test's hands."""
+
+    def __init__(self, path, reservations=(), net=None):
+        self.path = path
+        self.reactor = FakeReactor()
+        self.network = network() if net is None else net
+        self.storage = SQLiteStorage(
+            self.network, path, self.reactor, reservations
+        )
+        self.storage.start(1000.0)
+        # The thread has nothing to do: the test takes its work.
+        journal = self.storage.journal
+        journal._work.put(None)
+        journal._thread.join()
+        journal._thread = None
+        self.server = MemoryServer(self.network, self.storage)
+        self.fault = None
+        file = self.storage.journal._file
+        self._write = file.write
+        file.write = self.write
+
+    def write(self, batch):
+        """What the journal calls; fails if told to."""
+        if self.fault is not None:
+            raise self.fault
+        self._write(batch)
+
+    def begin(self):
+        """Let a transaction begin that is due."""
+        self.reactor.advance(PACE)
+
+    def finish(self):
+        """Do what the thread would do now."""
+        journal = self.storage.journal
+        if not journal._work.empty():
+            journal._work.put(None)
+            journal._run()
+
+    def sync(self):
+        """Write everything that waits."""
+        for _ in range(20):
+            self.begin()
+            self.finish()
+
+    def bind(self, who):
+        """A whole exchange, written."""
+        offer = self.server.receive(who.message(DISCOVER)).message
+        wanted = str(IPv4Address(offer.yiaddr))
+        self.server.receive(who.message(REQUEST, requested=wanted, server=US))
+        self.sync()
+        return self.server.sent[-1].message
+
+    def close(self):
+        """Stop as the server would."""
+        stopped = self.storage.stop()
+        self.sync()
+        answer(stopped)
+
+
+@pytest.fixture
+def disk(tmp_path):
+    """An empty storage."""
+    made = Disk(tmp_path / "leases.sqlite")
+    yield made
+    made.fault = None
+    made.close()
+
+
+class TestSQLiteContract(StorageContract):
+    """``sqlite:`` keeps the contract, with a real file."""
+
+    @pytest.fixture(autouse=True)
+    def _place(self, tmp_path):
+        self.path = tmp_path / "leases.sqlite"
+        self.disk = None
+        yield
+        if self.disk is not None:
+            self.disk.close()
+
+    def make(self, network, reservations=()):
+        """An empty file."""
+        self.disk = Disk(self.path, reservations, network)
+        return self.disk.storage
+
+    def wait(self, result):
+        """After a sync."""
+        self.disk.sync()
+        return answer(result)
+
+
+class TestDurability:
+    """Invariant 1: no ACK before its lease is on disk."""
+
+    def test_ack_waits_for_the_disk(self, disk):
+        """Nothing leaves before the transaction has ended."""
+        who = FakeClient()
+        disk.server.receive(who.message(DISCOVER))
+        taken = who.message(REQUEST, requested="192.0.2.10", server=US)
+        assert disk.server.receive(taken) is None
+        disk.begin()
+        assert len(disk.server.sent) == 1
+        disk.finish()
+        assert disk.server.sent[-1].message.type == MessageType.ACK
+        row = sqlite3.connect(disk.path).execute("SELECT address, state FROM lease")
+        assert row.fetchall() == [(FIRST, LeaseState.BOUND)]
+
+    def test_one_transaction_for_all_who_wait(self, disk):
+        """Group commit: what arrives while the disk is busy shares the next sync."""
+        clients = [FakeClient(f"02:00:00:00:01:0{n}") for n in range(4)]
+        for n, who in enumerate(clients):
+            disk.server.receive(who.message(DISCOVER))
+            asks = who.message(REQUEST, requested=f"192.0.2.{10 + n}", server=US)
+            disk.server.receive(asks)
+            if n == 0:
+                disk.begin()  # the first is alone: it need not wait
+        disk.finish()
+        disk.begin()
+        disk.finish()
+        figures = disk.storage.journal.figures()
+        assert (figures["transactions"], figures["rows"]) == (2, 4)
+        assert figures["largest"] == 3
+        acks = [sent.message for sent in disk.server.sent if sent.message.options[53] == b"\5"]
+        assert [ack.yiaddr for ack in acks] == [FIRST + n for n in range(4)]
+
+    def test_settings_of_the_file(self, disk):
+        """WAL and a sync at each commit, or the promise is empty."""
+        connection = disk.storage.journal._file._connection
+        assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+    def test_a_failed_write(self, disk, logged_failures):
+        """No ACK, and memory as it was before; when the disk is back, so are we."""
+        who = FakeClient()
+        disk.server.receive(who.message(DISCOVER))
+        disk.fault = sqlite3.OperationalError("database or disk is full")
+        taken = who.message(REQUEST, requested="192.0.2.10", server=US)
+        disk.server.receive(taken)
+        disk.sync()
+        assert [sent.message.type for sent in disk.server.sent] == [MessageType.OFFER]
+        assert disk.server.silences() == {"storage-failed": 1}
+        assert disk.storage.index.leases == {}
+        assert len(logged_failures.flush(StorageFailure)) == 1
+        disk.fault = None
+        disk.server.receive(taken)
+        disk.sync()
+        assert disk.server.sent[-1].message.type == MessageType.ACK
+
+    def test_a_failed_write_takes_back_what_was_built_on_it(self, disk, logged_failures):
+        """What was decided upon an unwritten change is undone with it."""
+        one, two = FakeClient("02:00:00:00:01:01"), FakeClient("02:00:00:00:01:02")
+        disk.bind(one)
+        disk.server.receive(one.message(MessageType.RELEASE, ciaddr="192.0.2.10"))
+        disk.begin()
+        disk.fault = OSError(5, "Input/output error")
+        # The address looks free: it is given on, in the transaction behind.
+        asks = two.message(REQUEST, requested="192.0.2.10", server=US)
+        disk.server.receive(asks)
+        assert disk.storage.index.leases[FIRST].key == two.hardware
+        disk.finish()
+        lease = disk.storage.index.leases[FIRST]
+        assert (lease.key, lease.state) == (one.hardware, LeaseState.BOUND)
+        disk.sync()
+        assert len(disk.server.sent) == 2
+        disk.fault = None
+        disk.server.receive(one.message(REQUEST, ciaddr="192.0.2.10"))
+        disk.sync()
+        assert disk.server.sent[-1].message.type == MessageType.ACK
+        logged_failures.flush(StorageFailure)
+
+    def test_a_failed_reservation(self, disk):
+        """It is not in force, and the caller is told."""
+        owner = FakeClient()
+        disk.fault = sqlite3.OperationalError("disk I/O error")
+        wanted = Reservation(FIRST, hardware=owner.hardware, source="test")
+        made = disk.storage.reserve(wanted, 1000.0)
+        disk.sync()
+        with pytest.raises(StorageFailure):
+            answer(made)
+        assert disk.storage.reservation_of(FIRST, None) == []
+        disk.fault = None
+        assert disk.bind(FakeClient("02:00:00:00:01:01")).yiaddr == FIRST
+
+    def test_stopping_writes_what_waits(self, disk):
+        """Nothing that was decided is lost when the server is stopped."""
+        who = FakeClient()
+        disk.server.receive(who.message(DISCOVER))
+        disk.server.receive(who.message(REQUEST, requested="192.0.2.10", server=US))
+        disk.close()
+        assert disk.server.sent[-1].message.type == MessageType.ACK
+        again = Disk(disk.path)
+        assert again.storage.index.leases[FIRST].key == who.hardware
+        again.close()
+
+
+class TestRestart:
+    """What is there after a restart."""
+
+    def test_leases(self, tmp_path):
+        """The same client, the same address; nobody else gets it."""
+        first = Disk(tmp_path / "leases.sqlite")
+        clients = [FakeClient(f"02:00:00:00:01:0{n}") for n in range(3)]
+        given = [first.bind(who).yiaddr for who in clients]
+        first.close()
+        second = Disk(tmp_path / "leases.sqlite")
+        assert second.bind(FakeClient()).yiaddr not in given
+        for who, address in zip(reversed(clients), reversed(given), strict=True):
+            asks = who.message(REQUEST, requested=str(IPv4Address(address)))
+            second.server.receive(asks)
+            second.sync()
+            assert second.server.sent[-1].message.yiaddr == address
+        second.close()
+
+    def test_everything_of_a_lease(self, tmp_path):
+        """Hostname, option 82, identifier, times, and an infinite end."""
+        disk = Disk(tmp_path / "leases.sqlite")
+        who = FakeClient(
+            identifier=b"\xff\x00id", options={12: b"box", 82: b"\x01\x01x"}
+        )
+        disk.bind(who)
+        lease = disk.storage.index.leases[FIRST]
+        disk.close()
+        again = Disk(tmp_path / "leases.sqlite")
+        read = again.storage.index.leases[FIRST]
+        for name in ("state", "key", "hardware", "since", "expires", "hostname", "relay"):
+            assert getattr(read, name) == getattr(lease, name)
+        assert again.storage.index.by_hardware[who.hardware] == FIRST
+        again.close()
+
+    def test_states(self, tmp_path):
+        """A declined address still rests, a released one is still its last client's."""
+        disk = Disk(tmp_path / "leases.sqlite")
+        one, two = FakeClient("02:00:00:00:01:01"), FakeClient("02:00:00:00:01:02")
+        disk.bind(one)
+        disk.bind(two)
+        disk.server.receive(one.message(MessageType.DECLINE, requested="192.0.2.10"))
+        disk.server.receive(two.message(MessageType.RELEASE, ciaddr="192.0.2.11"))
+        disk.sync()
+        disk.close()
+        again = Disk(tmp_path / "leases.sqlite")
+        assert again.bind(one).yiaddr == ip("192.0.2.12")
+        assert again.bind(two).yiaddr == ip("192.0.2.11")
+        again.close()
+
+    def test_reservations(self, tmp_path):
+        """Pushed ones are there with all they say; ended ones are not."""
+        disk = Disk(tmp_path / "leases.sqlite")
+        pushed = Reservation(
+            FIRST,
+            circuit_id=b"eth\x00",
+            remote_id=b"sw",
+            hostname="box",
+            settings=Settings({12: b"box", 224: b"\x00\xff"}, ip("192.0.2.9"), "f", "s"),
+            source="netbox",
+            on_conflict=OnConflict.MOVE,
+            expires=2000.0,
+        )
+        short = Reservation(FIRST + 1, client_id=b"id", source="x", expires=999.0)
+        only = Reservation(None, hardware=FakeClient().hardware, hostname="h", source="x")
+        for each in (pushed, short, only):
+            made = disk.storage.reserve(each, 900.0)
+            disk.sync()
+            answer(made)
+        disk.close()
+        again = Disk(tmp_path / "leases.sqlite")
+        assert again.storage.reservations(-1, 10, None) == [only, pushed]
+        gone = again.storage.cancel(pushed, 1000.0)
+        again.sync()
+        answer(gone)
+        again.close()
+        third = Disk(tmp_path / "leases.sqlite")
+        assert third.storage.reservations(-1, 10, None) == [only]
+        third.close()
+
+    def test_the_configuration_wins(self, tmp_path):
+        """A pushed reservation that the ini file contradicts is kept but not in force."""
+        disk = Disk(tmp_path / "leases.sqlite")
+        pushed = Reservation(FIRST, hardware=FakeClient().hardware, source="x")
+        made = disk.storage.reserve(pushed, 1000.0)
+        disk.sync()
+        answer(made)
+        disk.close()
+        mine = Reservation(FIRST, hardware=FakeClient("02:00:00:00:00:99").hardware)
+        again = Disk(tmp_path / "leases.sqlite", [mine])
+        assert again.storage.reservations(-1, 10, None) == [mine]
+        again.close()
+
+
+class TestFile:
+    """A file that cannot be used is a clear message."""
+
+    def test_another_programs(self, tmp_path):
+        """A database of somebody else is left alone."""
+        path = tmp_path / "leases.sqlite"
+        with sqlite3.connect(path) as other:
+            other.execute("CREATE TABLE mine (a)")
+        with pytest.raises(StorageUnusable, match="not a lease file"):
+            Disk(path)
+
+    def test_no_database(self, tmp_path):
+        """A text file is not overwritten."""
+        path = tmp_path / "leases.sqlite"
+        path.write_text("my leases, by hand, for years\n" * 100)
+        with pytest.raises(StorageUnusable, match="not a database"):
+            Disk(path)
+        assert path.read_text().startswith("my leases")
+
+    def test_from_the_future(self, tmp_path):
+        """A newer schema is not guessed at."""
+        path = tmp_path / "leases.sqlite"
+        Disk(path).close()
+        sqlite3.connect(path).execute("PRAGMA user_version=99").connection.close()
+        with pytest.raises(StorageUnusable, match="schema 99"):
+            Disk(path)
+
+    def test_two_servers(self, disk):
+        """The second is refused: two would give one address twice."""
+        with pytest.raises(StorageUnusable, match="another server"):
+            Disk(disk.path)
+
+    def test_no_directory(self, tmp_path):
+        """Where nothing can be made, the reason is told."""
+        (tmp_path / "file").write_text("")
+        with pytest.raises(StorageUnusable, match="cannot be used"):
+            Disk(tmp_path / "file" / "leases.sqlite")
+
+    def test_rows_nobody_wrote(self, tmp_path):
+        """A row of nonsense is passed over; it stops nothing."""
+        path = tmp_path / "leases.sqlite"
+        Disk(path).close()
+        connection = sqlite3.connect(path)
+        for address, state in ((5_000_000_000, 2), (FIRST, 77), (FIRST + 1, 2)):
+            connection.execute(
+                "INSERT INTO lease VALUES (?,?,x'01',x'',0,9e9,'',x'')", (address, state)
+            )
+        connection.commit()
+        connection.close()
+        connection = sqlite3.connect(path)
+        connection.execute(
+            "INSERT INTO lease VALUES (?,2,'text',x'',0,'soon',x'00',x'')", (FIRST + 2,)
+        )
+        connection.execute(
+            "INSERT INTO reservation VALUES (1,x'01',x'',x'',x'','','{','s','no',NULL)"
+        )
+        connection.commit()
+        connection.close()
+        disk = Disk(path)
+        assert list(disk.storage.index.leases) == [FIRST + 1]
+        assert disk.storage.reservations(-1, 10, None) == []
+        disk.close()
+
+
+def test_results_come_in_order(disk):
+    """Results fire in the order in which they were asked for."""
+    order = []
+    for n in range(5):
+        kept = disk.storage.journal.keep(n)
+        assert isinstance(kept, Deferred)
+        kept.addCallback(order.append)
+        if n == 2:
+            disk.begin()
+    disk.sync()
+    assert order == [0, 1, 2, 3, 4]
