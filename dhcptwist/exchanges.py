@@ -280,7 +280,9 @@ class Exchange:
         Args:
             kind: Option 53.
             area: Encoded options, to stand behind options 53 and 54.
-            yiaddr, ciaddr, siaddr: The header's addresses.
+            yiaddr: The client's address to be.
+            ciaddr: The client's address as it is.
+            siaddr: Where the boot file is.
             boot_fields: ``sname`` and ``file``.
             broadcast: Whether the subnet always broadcasts.
             ask_relay_to_broadcast: Whether a relay cannot reach the client otherwise.
@@ -511,7 +513,7 @@ class Inform(Exchange):
             return result if isinstance(result, Silence) else Silence.NO_LEASE
         raw = self.message.raw
         subnet = self.subnet()
-        option_set = subnet.options_with(result if result else None)
+        option_set = subnet.options_with(result or None)
         requested = self.message.options.get(PARAMETER_REQUEST_LIST) or None
         reply = self.reply(
             ACK,

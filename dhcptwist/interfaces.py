@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
 
     from .client import Client
-    from .lease import Lease, Refused, Reservation, Settings, Silence, Verdict
+    from .lease import Lease, Reservation, Verdict
     from .network import Subnet
 
 
@@ -109,10 +109,15 @@ class IReservations(Interface):
     ) -> list[Reservation]:
         """The reservations of an address, or of a client (`Reservation.who`)."""
 
-    def reservations(after: int, limit: int, source: str | None) -> list[Reservation]:
-        """A page of reservations with addresses above ``after``, by address.
+    def reservations(
+        after: tuple[int, str, bytes, bytes] | None, limit: int, source: str | None
+    ) -> list[Reservation]:
+        """A page of reservations in the order of `Reservation.place`, from behind one.
 
-        Those without an address come with the first page (``after`` = -1).
+        Args:
+            after: The place of the last one of the page before; None to begin.
+            limit: How many at most; fewer mean that there are no more.
+            source: Whose; None for all.
         """
 
 

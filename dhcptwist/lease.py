@@ -268,6 +268,11 @@ class Reservation:
             return "client-id", self.client_id, b""
         return "port", self.circuit_id, self.remote_id
 
+    @property
+    def place(self) -> tuple[int, str, bytes, bytes]:
+        """Where it stands in a list of all: those without an address come first."""
+        return -1 if self.address is None else self.address, *self.who
+
 
 def port_of(relay_information: bytes) -> tuple[bytes, bytes]:
     """The relay port that option 82 names: circuit-id and remote-id."""

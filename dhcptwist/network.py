@@ -149,9 +149,13 @@ class Subnet:
             }
         mine = self.settings
         merged = Settings(
-            next_server=mine.next_server if own.next_server is None else own.next_server,
+            next_server=mine.next_server
+            if own.next_server is None
+            else own.next_server,
             boot_file=mine.boot_file if own.boot_file is None else own.boot_file,
-            server_name=mine.server_name if own.server_name is None else own.server_name,
+            server_name=mine.server_name
+            if own.server_name is None
+            else own.server_name,
         )
         return OptionSet({**base, **self.options, **own.options}, merged)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from ipaddress import IPv4Address
 from typing import Any, TypeVar
 
 from twisted.application.service import Service
@@ -16,7 +17,8 @@ from twisted.python.failure import Failure
 from . import __version__
 from .clock import SteadyClock
 from .config import Config
-from .control.server import ControlFactory, ControlServer, listen
+from .control.listening import listen
+from .control.server import ControlServer
 from .exchanges import Responder
 from .interfaces import IClockListener, IStorage, IStorageService
 from .network import Network, Via
@@ -70,7 +72,6 @@ class DHCPService(Service):
         self._frames: list[PacketSocket] = []
         self._prober: Prober | None = None
         self._ports: list[tuple[IListeningPort, DHCPProtocol]] = []
-        self._control: ControlServer | None = None
         self._watch: LoopingCall | None = None
         self._began = 0.0
 
@@ -161,21 +162,44 @@ class DHCPService(Service):
         self._began = self.clock()
         if IStorageService.providedBy(self.storage):
             await maybeDeferred(self.storage.start, self._began)
-        responder = Responder(self.network, authoritative=self.config.authoritative)
-        if self.config.control.listen:
-            self._control = ControlServer(
-                self.storage,
-                self.network,
-                self.clock,
-                self.status,
-                self.config.control.roles,
-            )
+        try:
+            await self._listen()
+        except BaseException:
+            await self._close_storage()
+            raise
+        self._hear()
+        if IClockListener.providedBy(self.storage):
+            self._watch = LoopingCall(self._watch_clock)
+            self._watch.clock = self.reactor
+            self._watch.start(CLOCK_WATCH, now=False)
+        interfaces = sorted({via.interface for _, via, _ in self._sockets})
+        _log.info(
+            "dhcptwist is serving {subnets} subnets on {interfaces}, port {port}",
+            subnets=len(self.network.subnets),
+            interfaces=", ".join(interfaces),
+            port=self.config.port,
+        )
+
+    async def _listen(self) -> None:
+        """Open the control channel, and say where the server is to be found."""
+        control, state = self.config.control, self.config.state
+        if control.listen:
             self.control_port = await listen(
                 self.reactor,
-                self.config.control,
-                self.config.state,
-                ControlFactory(self._control),
+                control,
+                state,
+                ControlServer(
+                    self.storage, self.network, self.clock, self.status, control.roles
+                ),
+                [socket.gethostname(), *self._addresses()],
             )
+        target = self._probe_target()
+        if target and state.is_dir():
+            # For `dhcpctl probe`.
+            (state / "probe").write_text(target + "\n", encoding="utf-8")
+
+    def _hear(self) -> None:
+        responder = Responder(self.network, authoritative=self.config.authoritative)
         for sock, via, frames in self._sockets:
             protocol = DHCPProtocol(
                 via,
@@ -193,17 +217,19 @@ class DHCPService(Service):
                 sock.fileno(), socket.AF_INET, protocol, maxPacketSize=65536
             )
             self._ports.append((port, protocol))
-        interfaces = sorted({via.interface for _, via, _ in self._sockets})
-        if IClockListener.providedBy(self.storage):
-            self._watch = LoopingCall(self._watch_clock)
-            self._watch.clock = self.reactor
-            self._watch.start(CLOCK_WATCH, now=False)
-        _log.info(
-            "dhcptwist is serving {subnets} subnets on {interfaces}, port {port}",
-            subnets=len(self.network.subnets),
-            interfaces=", ".join(interfaces),
-            port=self.config.port,
-        )
+
+    def _probe_target(self) -> str:
+        """Where a relayed client on this machine is served: address, port, relay."""
+        for _, via, _ in self._sockets:
+            if via.interface == "lo":
+                for subnet in self.network.subnets:
+                    for relay in map(IPv4Address, sorted(subnet.relays)):
+                        if relay.is_loopback and int(relay) != via.server_id:
+                            return f"{IPv4Address(via.server_id)} {via.port} {relay}"
+        return ""
+
+    def _addresses(self) -> list[str]:
+        return [str(IPv4Address(each)) for each in sorted(self.network.addresses)]
 
     def _failed_later(self, failure: Failure) -> None:
         """Starting went wrong after ``startService`` had returned."""
@@ -246,12 +272,15 @@ class DHCPService(Service):
         # What the storage has under way is still answered: its ACKs are true.
         for _, protocol in self._ports:
             protocol.stop_hearing()
-        if self.storage is not None and IStorageService.providedBy(self.storage):
-            await maybeDeferred(self.storage.stop)
+        await self._close_storage()
         for port, _ in self._ports:
             await maybeDeferred(port.stopListening)
         self._ports = []
         self._close_sockets()
+
+    async def _close_storage(self) -> None:
+        if self.storage is not None and IStorageService.providedBy(self.storage):
+            await maybeDeferred(self.storage.stop)
 
     def _close_sockets(self) -> None:
         for sock, _, _ in self._sockets:

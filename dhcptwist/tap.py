@@ -8,6 +8,7 @@ from importlib.resources import files
 from typing import Any
 
 from twisted.application.service import IService
+from twisted.internet.error import CannotListenError
 from twisted.python import usage
 
 from .config import Config, ConfigError, load
@@ -66,7 +67,13 @@ class _Served(DHCPService):
 def _or_exit(step: Any) -> None:
     try:
         step()
-    except (CannotServe, StorageUnusable, ValueError) as error:
+    except (
+        CannotServe,
+        CannotListenError,
+        OSError,
+        StorageUnusable,
+        ValueError,
+    ) as error:
         raise SystemExit(f"dhcptwist cannot start: {error}") from None
 
 

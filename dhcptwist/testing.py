@@ -172,9 +172,7 @@ class StorageContract:
     def _offer(
         self, storage: Any, net: Network, who: FakeClient, when: float, wish: str = ""
     ) -> Any:
-        return self.wait(
-            storage.offer(who.client(net, ClientState.INIT, wish), when)
-        )
+        return self.wait(storage.offer(who.client(net, ClientState.INIT, wish), when))
 
     def _commit(
         self,
@@ -425,7 +423,9 @@ class MemoryServer:
         self.sent.append(Sent(Message.decode(data), text, port, hardware))
 
     def receive(
-        self, message: Message | bytes, source: str = "0.0.0.0"  # noqa: S104
+        self,
+        message: Message | bytes,
+        source: str = "0.0.0.0",  # noqa: S104
     ) -> Sent | None:
         """What is answered to a message at once, or None."""
         before = len(self.sent)

@@ -22,8 +22,8 @@ HOUSE = "dhcptwist"
 # From the ground up: what stands left of a "<" may not import what stands right of
 # it.  Between commas there is no import at all.
 ROOMS = (
-    "__init__ < wire < lease < network < client < interfaces < exchanges < config < storage"
-    " < transport < control < service < tap < ctl < testing"
+    "__init__ < wire < lease < network < client < interfaces < exchanges < config"
+    " < clock < storage < transport < control < service < tap < ctl < testing"
 )
 
 # The same inside a room.  Modules that are not named here may stand anywhere in their
@@ -33,7 +33,7 @@ INSIDE = {
     "wire": "codes < values < options < relay < message",
     "storage": "pool < memory < sqlite < postgresql < http < limits",
     "transport": "sockets, frames < protocol",
-    "control": "commands < tls < server, client",
+    "control": "commands < tls < caller < server < listening, client",
 }
 
 # What is below, and forbidden all the same.
@@ -42,7 +42,7 @@ SECRETS = {
 }
 
 # Anyone may use these without Twisted, so they take the standard library only.
-PURE = ("wire", "lease", "network")
+PURE = ("wire", "lease", "network", "client", "clock")
 
 
 def ranks(order: str) -> dict[str, int]:

@@ -104,9 +104,7 @@ def read(text: str, problems: list[Problem]) -> list[Section]:
         if not sections:
             problems.append(Problem(number, "", key, "stands before any [section]"))
         elif key in sections[-1].entries:
-            problems.append(
-                Problem(number, sections[-1].heading, key, "is set twice")
-            )
+            problems.append(Problem(number, sections[-1].heading, key, "is set twice"))
         else:
             sections[-1].entries[key] = entry
     return sections

@@ -100,4 +100,4 @@ def reservation_with(reservation: Reservation, settings: Settings) -> Reservatio
     if reservation.hostname:
         options.setdefault(HOST_NAME, reservation.hostname.encode())
     merged = replace(settings, options=options)
-    return replace(reservation, settings=merged if merged else None)
+    return replace(reservation, settings=merged or None)

@@ -233,7 +233,9 @@ class Reading:
             values.get("subnet-selection", False),
         )
 
-    def _pools(self, section: Section, network: IPv4Network) -> Iterator[tuple[int, int]]:
+    def _pools(
+        self, section: Section, network: IPv4Network
+    ) -> Iterator[tuple[int, int]]:
         entry = section.entries.get("pools", Entry(0, []))
         found: list[tuple[int, int]] = []
         for line in entry.lines:
@@ -261,12 +263,12 @@ class Reading:
             keys.append("remote-id")
         wanted = {"hardware", "client-id", "circuit-id", "remote-id"}
         if not wanted & set(section.entries):
-            self._wrong(
-                section, "", "for whom? set hardware, client-id or circuit-id"
-            )
+            self._wrong(section, "", "for whom? set hardware, client-id or circuit-id")
             return None
         if len(keys) > 1:
-            self._wrong(section, keys[1], f"one client, one key: there is {keys[0]} too")
+            self._wrong(
+                section, keys[1], f"one client, one key: there is {keys[0]} too"
+            )
             return None
         if not keys:
             return None
@@ -290,9 +292,7 @@ class Reading:
         ordered = sorted(subnets, key=lambda each: each[1].cidr)
         for (_, one), (section, other) in pairwise(ordered):
             if one.cidr.overlaps(other.cidr):
-                self._wrong(
-                    section, "network", f"overlaps that of [subnet {one.name}]"
-                )
+                self._wrong(section, "network", f"overlaps that of [subnet {one.name}]")
         relays: dict[int, str] = {}
         for section, subnet in subnets:
             for relay in subnet.relays:
@@ -306,7 +306,9 @@ class Reading:
             named = subnet.interface
             if named and "*" not in interfaces and named not in interfaces:
                 self._wrong(
-                    section, "interface", f"{named} is not among the server's interfaces"
+                    section,
+                    "interface",
+                    f"{named} is not among the server's interfaces",
                 )
 
     def _check_reservations(

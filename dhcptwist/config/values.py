@@ -49,6 +49,7 @@ def _yes_no(text: str) -> bool:
 
 
 def only_no(text: str) -> bool:
+    """A key whose yes is not built yet."""
     if _yes_no(text):
         raise ValueError("this version of dhcptwist cannot do that; leave it at no")
     return False
@@ -69,7 +70,9 @@ def _network(text: str) -> IPv4Network:
     try:
         return IPv4Network(text)
     except ValueError as error:
-        raise ValueError(f"{text!r} is not a network like 192.0.2.0/24: {error}") from None
+        raise ValueError(
+            f"{text!r} is not a network like 192.0.2.0/24: {error}"
+        ) from None
 
 
 def _port(text: str) -> int:
@@ -151,6 +154,7 @@ RESERVATION_KEYS: dict[str, Callable[[str], Any]] = {
 
 
 def parse_option(key: str, text: str) -> tuple[int, bytes]:
+    """An option's code and bytes, from its name or number and its text."""
     kind = option_kind(key.removeprefix("option."))
     if kind.code in PROTOCOL_OPTIONS:
         raise ValueError("this option belongs to the protocol and cannot be set")
@@ -158,6 +162,7 @@ def parse_option(key: str, text: str) -> tuple[int, bytes]:
 
 
 def parse_pool(text: str, network: IPv4Network) -> tuple[int, int]:
+    """The first and last address of a pool inside a network."""
     first_text, dash, last_text = text.partition("-")
     first = _address(first_text)
     last = _address(last_text) if dash else first
@@ -174,6 +179,7 @@ def parse_pool(text: str, network: IPv4Network) -> tuple[int, int]:
 
 
 def parse_role(name: str, text: str) -> Role:
+    """What a certificate's name may do, from ``VERB, VERB in NETWORK``."""
     verbs_text, _, networks_text = text.partition(" in ")
     verbs = frozenset(filter(None, re.split(r"[,\s]+", verbs_text.strip())))
     if not name or name == "admin":

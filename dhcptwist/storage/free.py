@@ -67,7 +67,7 @@ class FreeAddresses:
 
     def give_back(self, address: int) -> None:
         """The address is nobody's any more; one outside the pools is passed over."""
-        for number, (first, last) in enumerate(self._ranges):
+        for number, (first, last) in enumerate(self._ranges):  # noqa: B007 - see below
             if first <= address <= last:
                 break
         else:

@@ -282,9 +282,9 @@ class LeaseIndex:
         if self.offer_of.get(offer.key) == address:
             del self.offer_of[offer.key]
         lease = self.leases.get(address)
-        if lease is not None and lease.state != LeaseState.RELEASED:
-            if lease.queued or lease.expires == inf:
-                return  # it comes back when that lease ends
+        ends = lease is not None and lease.state != LeaseState.RELEASED
+        if lease is not None and ends and (lease.queued or lease.expires == inf):
+            return  # it comes back when that lease ends
         area = self.area_of(address)
         if area is not None:
             area.free.give_back(address)

@@ -37,9 +37,7 @@ class StorageContext:
 def _memory(argument: str, context: StorageContext) -> IStorage:
     if argument:
         raise ValueError("memory: takes nothing behind its colon")
-    return MemoryStorage(
-        context.network, context.reservations, prober=context.prober
-    )
+    return MemoryStorage(context.network, context.reservations, prober=context.prober)
 
 
 def _sqlite(argument: str, context: StorageContext) -> IStorage:

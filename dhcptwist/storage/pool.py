@@ -92,9 +92,7 @@ class PoolStorage(Reserving):
         """See `IStorage.configure`."""
         self._recognise(client, when)
         found = self.reservation_for(client)
-        return self._once_known(
-            found, client, lambda r: (r and r.settings) or _NOTHING
-        )
+        return self._once_known(found, client, lambda r: (r and r.settings) or _NOTHING)
 
     def release(self, client: Client, address: int, when: float) -> Any:
         """See `IStorage.release`.
@@ -477,6 +475,10 @@ class PoolStorage(Reserving):
     def _learn_relay(self, client: Client) -> None:
         """Never give away the address of the relay that asks."""
         giaddr = client.message.giaddr
-        if giaddr and giaddr not in self._relays and len(self._relays) < 4096:
-            if client.subnet_of(giaddr) is not None:
-                self._relays.add(giaddr)
+        if (
+            giaddr
+            and giaddr not in self._relays
+            and len(self._relays) < 4096
+            and client.subnet_of(giaddr) is not None
+        ):
+            self._relays.add(giaddr)

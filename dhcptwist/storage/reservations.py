@@ -6,6 +6,7 @@ from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import replace
 from heapq import heappop, heappush
+from itertools import islice
 from math import inf
 
 from ..client import Client
@@ -23,6 +24,7 @@ class ReservationIndex:
         self._by_who: dict[tuple[str, bytes, bytes], tuple[Reservation, ...]] = {}
         self._lifetimes: list[tuple[float, int, Reservation]] = []
         self._added = 0
+        self._sorted: list[Reservation] | None = None
 
     def __bool__(self) -> bool:
         return bool(self._by_who)
@@ -32,6 +34,7 @@ class ReservationIndex:
 
     def add(self, reservation: Reservation) -> None:
         """Put one in; the caller has taken out what stood in its place."""
+        self._sorted = None
         if reservation.address is not None:
             self.by_address[reservation.address] = reservation
         if reservation.expires != inf:
@@ -42,6 +45,7 @@ class ReservationIndex:
 
     def remove(self, reservation: Reservation) -> None:
         """Take one out."""
+        self._sorted = None
         who = reservation.who
         left = tuple(each for each in self._by_who[who] if each is not reservation)
         if left:
@@ -106,24 +110,27 @@ class ReservationIndex:
                 found.append(each)
         return found
 
-    def page(self, after: int, limit: int, source: str | None) -> list[Reservation]:
-        """A page by address; those without one come with ``after`` = -1."""
-        page: list[Reservation] = []
-        if after < 0:
-            page += [
-                each
-                for mine in self._by_who.values()
-                for each in mine
-                if each.address is None and source in (None, each.source)
-            ]
-        addresses = sorted(self.by_address)
-        for address in addresses[bisect_right(addresses, after) :]:
-            if len(page) >= limit and page[-1].address is not None:
-                break
-            reservation = self.by_address[address]
-            if source in (None, reservation.source):
-                page.append(reservation)
-        return page
+    def page(
+        self,
+        after: tuple[int, str, bytes, bytes] | None,
+        limit: int,
+        source: str | None,
+    ) -> list[Reservation]:
+        """A page in the order of `Reservation.place`, from behind ``after``."""
+        if self._sorted is None:
+            every = [each for mine in self._by_who.values() for each in mine]
+            self._sorted = sorted(every, key=_place)
+        begin = 0 if after is None else bisect_right(self._sorted, after, key=_place)
+        found = (
+            each
+            for each in islice(self._sorted, begin, None)
+            if source in (None, each.source)
+        )
+        return list(islice(found, limit))
+
+
+def _place(reservation: Reservation) -> tuple[int, str, bytes, bytes]:
+    return reservation.place
 
 
 def _on_link(

@@ -93,9 +93,7 @@ class Reserving(PoolState):
                 replaced.append(there)
         for old in self.reserved.of(new.who):
             same_place = (old.address is None) == (new.address is None) and (
-                old.address is None
-                or subnet is None
-                or subnet.contains(old.address)
+                old.address is None or subnet is None or subnet.contains(old.address)
             )
             if same_place and old not in replaced:
                 replaced.append(old)
@@ -145,7 +143,10 @@ class Reserving(PoolState):
         return found
 
     def reservations(
-        self, after: int, limit: int, source: str | None
+        self,
+        after: tuple[int, str, bytes, bytes] | None,
+        limit: int,
+        source: str | None,
     ) -> list[Reservation]:
         """See `IReservations.reservations`."""
         return self.reserved.page(after, limit, source)
@@ -281,5 +282,3 @@ class Reserving(PoolState):
 def _deferred(result: Any) -> Deferred[Any]:
     """A Deferred of what a journal answered."""
     return result if isinstance(result, Deferred) else succeed(result)
-
-

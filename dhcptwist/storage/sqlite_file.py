@@ -31,9 +31,7 @@ _DROP_RESERVATION = (
     "DELETE FROM reservation WHERE address=? AND hardware=? AND client_id=?"
     " AND circuit_id=? AND remote_id=?"
 )
-_PUT_RESERVATION = (
-    "INSERT OR REPLACE INTO reservation VALUES (?,?,?,?,?,?,?,?,?,?)"
-)
+_PUT_RESERVATION = "INSERT OR REPLACE INTO reservation VALUES (?,?,?,?,?,?,?,?,?,?)"
 
 #: Rows put by one statement.  One step of SQLite for many rows lets go of Python's
 #: lock once for all of them, and not once for each while packets want it too.
@@ -165,7 +163,9 @@ class SQLiteFile:
         for row in rows:
             lease = _lease(row)
             if lease is None:
-                _log.warn("A row of {path} makes no sense: {row}", path=self.path, row=row)
+                _log.warn(
+                    "A row of {path} makes no sense: {row}", path=self.path, row=row
+                )
             else:
                 found.append(lease)
         return found
@@ -182,7 +182,9 @@ class SQLiteFile:
             try:
                 found.append(_reservation(row))
             except (ValueError, TypeError, KeyError, AttributeError):
-                _log.warn("A row of {path} makes no sense: {row}", path=self.path, row=row)
+                _log.warn(
+                    "A row of {path} makes no sense: {row}", path=self.path, row=row
+                )
         return found
 
     # --- writing ------------------------------------------------------------------

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from math import inf
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -58,10 +57,13 @@ class PoolState:
         return result
 
     def is_reserved(self, address: int, when: float) -> bool:
+        """Whether an address belongs to one client, whoever that is."""
         reservation = self.reserved.by_address.get(address)
         return reservation is not None and reservation.expires > when
 
-    def blocker(self, reservation: Reservation, key: bytes, when: float) -> Lease | None:
+    def blocker(
+        self, reservation: Reservation, key: bytes, when: float
+    ) -> Lease | None:
         """Who keeps a reserved address from its client: a lease or an offer."""
         address = reservation.address
         if address is None:
@@ -109,9 +111,13 @@ class PoolState:
         asked = Deferred.fromCoroutine(_ask(self.prober, revoked.address, subnet))
         return asked.addCallback(self._probed, revoked)
 
-    def _probed(self, answered: bool, revoked: Lease) -> Any:  # noqa: FBT001
+    def _probed(self, answered: bool, revoked: Lease) -> Any:
         area = self.index.area_of(revoked.address)
-        if answered or area is None or self.index.leases[revoked.address] is not revoked:
+        if (
+            answered
+            or area is None
+            or self.index.leases[revoked.address] is not revoked
+        ):
             return not answered
         ended = self.ended(revoked, self.now)
         self.index.put(area, ended)

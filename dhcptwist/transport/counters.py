@@ -40,5 +40,7 @@ class Counters:
 def _named(counts: list[int]) -> dict[str, int]:
     names = {kind.value: kind.name.lower() for kind in MessageType}
     return {
-        names.get(number, "other"): count for number, count in enumerate(counts) if count
+        names.get(number, "other"): count
+        for number, count in enumerate(counts)
+        if count
     }

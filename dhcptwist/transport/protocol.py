@@ -15,7 +15,7 @@ from twisted.internet.protocol import DatagramProtocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from ..exchanges import Exchange, Reply, Responder
+from ..exchanges import Exchange, Responder
 from ..lease import Silence
 from ..network import Via
 from ..wire.codes import MESSAGE_TYPE

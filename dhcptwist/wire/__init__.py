@@ -1,7 +1,7 @@
-"""DHCP as bytes: packets decoded and encoded right, with the standard library only.
+r"""DHCP as bytes: packets decoded and encoded right, with the standard library only.
 
     >>> from dhcptwist.wire import Message, MessageType
-    >>> discover = Message.build(xid=7, chaddr=bytes(6), options={53: b"\\x01"})
+    >>> discover = Message.build(xid=7, chaddr=bytes(6), options={53: b"\x01"})
     >>> Message.decode(discover.encode()).type is MessageType.DISCOVER
     True
 

@@ -291,9 +291,9 @@ class Message:
 
 
 def printable(data: bytes) -> str:
-    """Text from the wire that is safe in a log, a table or a terminal.
+    r"""Text from the wire that is safe in a log, a table or a terminal.
 
-    Trailing NULs go (RFC 2132 section 2); what cannot be printed becomes ``\\xNN``.
+    Trailing NULs go (RFC 2132 section 2); what cannot be printed becomes ``\xNN``.
     """
     text = data.rstrip(b"\0").decode("utf-8", "backslashreplace")
     if text.isprintable():

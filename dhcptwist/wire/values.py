@@ -132,9 +132,7 @@ class _AddressPairs(Shape):
         ]
 
     def encode(self, value: Any) -> bytes:
-        return b"".join(
-            IPv4Address(a).packed + IPv4Address(b).packed for a, b in value
-        )
+        return b"".join(IPv4Address(a).packed + IPv4Address(b).packed for a, b in value)
 
     def parse(self, text: str) -> list[tuple[IPv4Address, IPv4Address]]:
         pairs = []
@@ -245,7 +243,7 @@ class _Empty(Shape):
             raise ValueError("this option has no value")
         return True
 
-    def encode(self, value: Any) -> bytes:  # noqa: ARG002
+    def encode(self, value: Any) -> bytes:
         return b""
 
     def parse(self, text: str) -> bool:
@@ -253,7 +251,7 @@ class _Empty(Shape):
             raise ValueError("this option has no value")
         return True
 
-    def format(self, value: Any) -> str:  # noqa: ARG002
+    def format(self, value: Any) -> str:
         return ""
 
 
@@ -311,7 +309,9 @@ class _Domains(Shape):
 def encode_domain(name: str) -> bytes:
     """A domain name in the labels of RFC 1035 section 3.1, uncompressed."""
     labels = name.strip().rstrip(".").split(".")
-    if any(not 0 < len(label.encode("idna" if label else "ascii")) < 64 for label in labels):
+    if any(
+        not 0 < len(label.encode("idna" if label else "ascii")) < 64 for label in labels
+    ):
         raise ValueError(f"{name!r} is not a domain name")
     data = b"".join(bytes([len(e)]) + e for e in (x.encode("idna") for x in labels))
     if len(data) > 254:

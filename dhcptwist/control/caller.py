@@ -1,0 +1,74 @@
+"""Who is calling, and what it may do."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address
+
+from ..config import Role
+from .commands import InvalidRequest, NotPermitted
+from .tls import ADMIN
+
+
+#: The source of the configuration's own reservations, which nobody else may use.
+FILE = "file"
+
+
+class Caller:
+    """Who is calling, and what it may do.
+
+    Args:
+        name: The common name of its certificate.
+        role: Its role; None for nothing at all, unless it is ``admin``.
+    """
+
+    def __init__(self, name: str, role: Role | None) -> None:
+        self.name = name
+        self._role = role
+        self.is_admin = name == ADMIN
+
+    def must(self, verb: str) -> None:
+        """See that it may do this at all.
+
+        Raises:
+            NotPermitted: It may not.
+        """
+        if not self.is_admin and (self._role is None or verb not in self._role.verbs):
+            raise NotPermitted(f"{self.name!r} may not {verb} on this server")
+
+    def reaches(self, address: int | None) -> bool:
+        """Whether it may do what it may at this address; None for no address."""
+        if self.is_admin or self._role is None or not self._role.networks:
+            return self.is_admin or self._role is not None
+        return address is not None and any(
+            IPv4Address(address) in network for network in self._role.networks
+        )
+
+    def must_reach(self, address: int | None) -> None:
+        """See that an address is within its networks.
+
+        Raises:
+            NotPermitted: It is not.
+        """
+        if not self.reaches(address):
+            where = (
+                "without an address" if address is None else str(IPv4Address(address))
+            )
+            raise NotPermitted(f"{self.name!r} may do nothing at {where}")
+
+    def source(self, wanted: str | None) -> str:
+        """The source it acts for: its own name, or any if it is ``admin``.
+
+        Raises:
+            NotPermitted: The source is another's, or the file's.
+        """
+        if not wanted or wanted == self.name:
+            return self.name
+        if wanted == FILE:
+            raise NotPermitted(
+                "the reservations of the configuration file are changed in the file"
+            )
+        if not self.is_admin:
+            raise NotPermitted(f"{self.name!r} may not act as the source {wanted!r}")
+        if len(wanted) > 64 or not wanted.isprintable():
+            raise InvalidRequest("source: must be 1 to 64 printable characters")
+        return wanted

@@ -1,0 +1,244 @@
+"""The AMP commands and their errors: the contract, nothing else.
+
+A value ends at 65,535 bytes, so lists come in pages: ask again with ``after`` set to the
+``next`` of the answer until there is none.  What has many fields is one JSON value.  An
+error's description is a JSON object: ``message`` for people, and what the error's own
+docstring names.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, ClassVar
+
+from twisted.protocols import amp
+
+
+class JSON(amp.Argument):
+    """A value of JSON, in UTF-8."""
+
+    def toString(self, inObject: Any) -> bytes:  # noqa: N803 - amp's name
+        """See `amp.Argument`."""
+        return json.dumps(inObject, separators=(",", ":")).encode()
+
+    def fromString(self, inString: bytes) -> Any:  # noqa: N803 - amp's name
+        """See `amp.Argument`; raises ``ValueError`` for anything else than JSON."""
+        try:
+            return json.loads(inString)
+        except RecursionError:
+            raise ValueError("too deep") from None
+
+
+class CommandError(Exception):
+    """A command was not done.
+
+    Attributes:
+        message: Why, for people.
+        details: What the error carries for programs.
+    """
+
+    #: The error's code on the wire.
+    code: ClassVar[bytes] = b"ERROR"
+
+    def __init__(self, message: str, **details: Any) -> None:
+        super().__init__(message)
+        self.message = message
+        self.details = details
+
+    def to_wire(self) -> str:
+        """The error's description on the wire."""
+        return json.dumps({"message": self.message, **self.details})
+
+    @classmethod
+    def from_wire(cls, text: str) -> CommandError:
+        """The error from its description."""
+        try:
+            fields = json.loads(text)
+            message = fields.pop("message")
+        except (ValueError, AttributeError, KeyError, TypeError):
+            return cls(text)
+        return cls(str(message), **fields)
+
+
+class InvalidRequest(CommandError):  # noqa: N818 - the name is the contract
+    """An argument makes no sense; the message says which and why."""
+
+    code = b"INVALID_REQUEST"
+
+
+class NotPermitted(CommandError):  # noqa: N818
+    """The certificate's role may not do that."""
+
+    code = b"NOT_PERMITTED"
+
+
+class NotFound(CommandError):  # noqa: N818
+    """There is no such lease or reservation."""
+
+    code = b"NOT_FOUND"
+
+
+class AddressInUse(CommandError):  # noqa: N818
+    """``on_conflict`` is ``refuse`` and somebody has the address; nothing changed.
+
+    Carries ``holder`` (text) and ``until`` (seconds since 1970; null for never).
+    """
+
+    code = b"ADDRESS_IN_USE"
+
+
+class ReservedByOther(CommandError):  # noqa: N818
+    """The address or the client is reserved, and not by this source or client.
+
+    Carries ``source``, whose reservation is in the way.
+    """
+
+    code = b"RESERVED_BY_OTHER"
+
+
+class NotSupported(CommandError):  # noqa: N818
+    """This server's storage cannot do that."""
+
+    code = b"NOT_SUPPORTED"
+
+
+class StorageFailed(CommandError):  # noqa: N818
+    """The storage could not keep it; nothing changed."""
+
+    code = b"STORAGE_FAILED"
+
+
+#: What every command may fail with, by its code.
+ERRORS: dict[type[Exception], bytes] = {
+    error: error.code
+    for error in (
+        InvalidRequest,
+        NotPermitted,
+        NotFound,
+        AddressInUse,
+        ReservedByOther,
+        NotSupported,
+        StorageFailed,
+    )
+}
+
+#: Who a reservation is for; one of them, or circuit_id and remote_id together.
+#: Hardware addresses as ``00:11:22:33:44:55``, the rest as text or ``hex:…``.
+_WHO = [
+    (b"hardware", amp.Unicode(optional=True)),
+    (b"client_id", amp.Unicode(optional=True)),
+    (b"circuit_id", amp.Unicode(optional=True)),
+    (b"remote_id", amp.Unicode(optional=True)),
+]
+
+
+class Reserve(amp.Command):
+    """Put a reservation into the live pool; the answer means that it is on disk.
+
+    ``outcome`` is ``applied`` or ``waiting``; then ``holder`` says who has the address,
+    and ``until`` when that ends (absent: never, or applied).
+    """
+
+    commandName = b"Reserve"
+    arguments: ClassVar = [
+        (b"address", amp.Unicode(optional=True)),
+        *_WHO,
+        (b"hostname", amp.Unicode(optional=True)),
+        # Option name or number to its text, as behind option.NAME = in the ini file.
+        (b"options", JSON(optional=True)),
+        (b"next_server", amp.Unicode(optional=True)),
+        (b"boot_file", amp.Unicode(optional=True)),
+        (b"server_name", amp.Unicode(optional=True)),
+        (b"source", amp.Unicode(optional=True)),  # absent: the certificate's name
+        (b"on_conflict", amp.Unicode(optional=True)),  # absent: wait
+        (b"lifetime", amp.Integer(optional=True)),  # seconds; absent: for ever
+    ]
+    response: ClassVar = [
+        (b"outcome", amp.Unicode()),
+        (b"holder", amp.Unicode()),
+        (b"until", amp.Float(optional=True)),  # seconds since 1970
+    ]
+    errors = ERRORS
+
+
+class CancelReservation(amp.Command):
+    """Take the reservations of an address or a client out.
+
+    Their clients keep the leases they have, to their end.  ``cancelled`` lists them.
+    """
+
+    commandName = b"CancelReservation"
+    arguments: ClassVar = [
+        (b"address", amp.Unicode(optional=True)),
+        *_WHO,
+        (b"source", amp.Unicode(optional=True)),
+    ]
+    response: ClassVar = [(b"cancelled", JSON())]
+    errors = ERRORS
+
+
+class ListReservations(amp.Command):
+    """A page of reservations, by address; those without an address come first."""
+
+    commandName = b"ListReservations"
+    arguments: ClassVar = [
+        (b"after", amp.Unicode(optional=True)),
+        (b"limit", amp.Integer(optional=True)),
+        (b"source", amp.Unicode(optional=True)),
+    ]
+    response: ClassVar = [
+        (b"reservations", JSON()),
+        (b"next", amp.Unicode(optional=True)),
+    ]
+    errors = ERRORS
+
+
+class ListLeases(amp.Command):
+    """A page of leases, by address; ended ones too, for their clients come back."""
+
+    commandName = b"ListLeases"
+    arguments: ClassVar = [
+        (b"after", amp.Unicode(optional=True)),
+        (b"limit", amp.Integer(optional=True)),
+        (b"subnet", amp.Unicode(optional=True)),
+    ]
+    response: ClassVar = [(b"leases", JSON()), (b"next", amp.Unicode(optional=True))]
+    errors = ERRORS
+
+
+class FindLease(amp.Command):
+    """All leases and reservations of an address, hardware address or client identifier."""
+
+    commandName = b"FindLease"
+    arguments: ClassVar = [
+        (b"address", amp.Unicode(optional=True)),
+        (b"hardware", amp.Unicode(optional=True)),
+        (b"client_id", amp.Unicode(optional=True)),
+    ]
+    response: ClassVar = [(b"leases", JSON()), (b"reservations", JSON())]
+    errors = ERRORS
+
+
+class RevokeLease(amp.Command):
+    """End a lease now.
+
+    Its holder learns of it at its next contact; until then, or until a probe finds it
+    silent, the address rests.
+    """
+
+    commandName = b"RevokeLease"
+    arguments: ClassVar = [(b"address", amp.Unicode())]
+    response: ClassVar = [(b"lease", JSON())]
+    errors = ERRORS
+
+
+class Status(amp.Command):
+    """What the server is and does, in numbers.
+
+    The subnets come in pages: ``next`` is the name to give as ``after``.
+    """
+
+    commandName = b"Status"
+    arguments: ClassVar = [(b"after", amp.Unicode(optional=True))]
+    response: ClassVar = [(b"status", JSON()), (b"next", amp.Unicode(optional=True))]
+    errors = ERRORS

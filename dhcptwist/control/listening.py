@@ -1,0 +1,236 @@
+"""Where the control channel meets the network: connections, and their bounds."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.endpoints import SSL4ServerEndpoint, UNIXServerEndpoint
+from twisted.internet.interfaces import (
+    IDelayedCall,
+    IHandshakeListener,
+    IListeningPort,
+    IPushProducer,
+)
+from twisted.internet.protocol import Factory, connectionDone
+from twisted.logger import Logger
+from twisted.protocols import amp
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from ..config import ControlConfig
+from . import tls
+from .caller import Caller
+from .commands import NotPermitted
+from .server import Answers, ControlServer
+
+
+_log = Logger()
+
+#: Connections at once; more are closed.
+MOST_CONNECTIONS = 64
+
+#: Seconds a stranger may take to show its certificate.
+HANDSHAKE_TIME = 30.0
+
+#: Bytes that one command may have.
+MOST_BYTES = 256 << 10
+
+
+@implementer(IHandshakeListener, IPushProducer)
+class ControlProtocol(amp.AMP):
+    """One connection: AMP, with bounds on what a peer may make us keep."""
+
+    transport: Any
+
+    def __init__(self, factory: ControlFactory) -> None:
+        super().__init__(locator=Answers(factory.server, self.caller))
+        self._factory = factory
+        self._hurry: IDelayedCall | None = None
+        self._box_size = 0
+
+    def caller(self) -> Caller:
+        """Who is on the other end."""
+        if self._factory.is_secure:
+            certificate = self.transport.getPeerCertificate()
+            if certificate is None:
+                raise NotPermitted("there is no certificate")
+            name = tls.common_name(certificate)
+            return Caller(name, self._factory.server.roles.get(name))
+        # Whoever may open the socket's file may do everything.
+        return Caller(tls.ADMIN, None)
+
+    def connectionMade(self) -> None:
+        """See `Protocol`."""
+        super().connectionMade()
+        self._factory.connections.add(self)
+        self.transport.registerProducer(self, True)
+        if len(self._factory.connections) > MOST_CONNECTIONS:
+            _log.warn("There are {n} control connections already", n=MOST_CONNECTIONS)
+            self.transport.abortConnection()
+        elif self._factory.is_secure:
+            self._hurry = self._factory.reactor.callLater(
+                HANDSHAKE_TIME, self.transport.abortConnection
+            )
+
+    def handshakeCompleted(self) -> None:
+        """See `IHandshakeListener`."""
+        self._be_calm()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """See `Protocol`."""
+        self._factory.connections.discard(self)
+        self._be_calm()
+        super().connectionLost(reason)
+
+    def _be_calm(self) -> None:
+        if self._hurry is not None and self._hurry.active():
+            self._hurry.cancel()
+        self._hurry = None
+
+    def proto_init(self, string: bytes) -> Any:
+        """See `amp.BinaryBoxProtocol`: a new box begins."""
+        self._box_size = 0
+        return super().proto_init(string)
+
+    def proto_value(self, string: bytes) -> Any:
+        """See `amp.BinaryBoxProtocol`: a box may have any number of values."""
+        self._box_size += len(string) + 256
+        if self._box_size > MOST_BYTES:
+            self.transport.abortConnection()
+            string = b""
+        return super().proto_value(string)
+
+    # Who does not read our answers is not read either.
+
+    def pauseProducing(self) -> None:
+        """See `IPushProducer`: too much is waiting to be sent."""
+        self.transport.pauseProducing()
+
+    def resumeProducing(self) -> None:
+        """See `IPushProducer`."""
+        self.transport.resumeProducing()
+
+    def stopProducing(self) -> None:
+        """See `IPushProducer`."""
+
+
+class ControlFactory(Factory):
+    """Makes connections.
+
+    Args:
+        server: Who answers.
+        reactor: For the handshake's time limit.
+        is_secure: Whether peers show certificates; else whoever gets here is ``admin``.
+
+    Attributes:
+        connections: Those that are open.
+    """
+
+    noisy = False
+
+    def __init__(self, server: ControlServer, reactor: Any, *, is_secure: bool) -> None:
+        self.server = server
+        self.reactor = reactor
+        self.is_secure = is_secure
+        self.connections: set[ControlProtocol] = set()
+
+    def buildProtocol(self, addr: Any) -> ControlProtocol:
+        """See `Factory`."""
+        return ControlProtocol(self)
+
+    def doStop(self) -> None:
+        """See `Factory`: no more is heard, so what is open is closed."""
+        super().doStop()
+        for each in list(self.connections):
+            each.transport.loseConnection()
+
+
+async def listen(
+    reactor: Any,
+    config: ControlConfig,
+    state: Path,
+    server: ControlServer,
+    names: Iterable[str] = (),
+) -> IListeningPort:
+    """Open the control channel that a configuration names.
+
+    Where it is stands afterwards in ``control/endpoint`` of the state directory.
+
+    Args:
+        reactor: The reactor.
+        config: What to open, and with which certificates.
+        state: The state directory.
+        server: Who answers.
+        names: Further names and addresses for a new server certificate.
+
+    Raises:
+        ValueError: The endpoint or a certificate cannot be used.
+        OSError: A file cannot be written.
+        CannotListenError: The port or socket is taken.
+    """
+    directory = state / "control"
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if config.listen.startswith("unix:"):
+        port, where = await _listen_unix(reactor, config.listen, state, server)
+    else:
+        port, where = await _listen_tcp(reactor, config, directory, server, names)
+    (directory / "endpoint").write_text(where + "\n", encoding="utf-8")
+    return port
+
+
+async def _listen_unix(
+    reactor: Any, text: str, state: Path, server: ControlServer
+) -> tuple[IListeningPort, str]:
+    first, named = _words(text)
+    path = state.absolute() / (first or named.get("address", ""))
+    try:
+        mode = int(named["mode"], 8)
+    except (KeyError, ValueError):
+        raise ValueError(f"listen = {text}: needs its mode, as in :mode=660") from None
+    # With a lock beside it, the socket of a server that crashed is no hindrance.
+    endpoint = UNIXServerEndpoint(reactor, str(path), mode=mode, wantPID=True)
+    port = await endpoint.listen(ControlFactory(server, reactor, is_secure=False))
+    return port, f"unix:{path}"
+
+
+async def _listen_tcp(
+    reactor: Any,
+    config: ControlConfig,
+    directory: Path,
+    server: ControlServer,
+    names: Iterable[str],
+) -> tuple[IListeningPort, str]:
+    first, named = _words(config.listen)
+    number = first or named.get("port", "")
+    known = set(named) <= {"port", "interface"}
+    if not known or not number.isdecimal() or int(number) > 65535:
+        raise ValueError(
+            f"listen = {config.listen}: should be like tcp:6768:interface=127.0.0.1"
+        )
+    interface = named.get("interface", "127.0.0.1")
+    if config.certificate is None or config.authority is None:
+        everywhere = interface in _EVERYWHERE
+        tls.prepare(directory, [*names, *([] if everywhere else [interface])])
+    options = tls.server_options(
+        Path(config.certificate or directory / "server.pem"),
+        Path(config.authority or directory / "authority.pem"),
+    )
+    endpoint = SSL4ServerEndpoint(reactor, int(number), options, 50, interface)
+    port = await endpoint.listen(ControlFactory(server, reactor, is_secure=True))
+    host = _EVERYWHERE.get(interface, interface)
+    host = f"[{host}]" if ":" in host else host
+    return port, f"{host}:{port.getHost().port}"
+
+
+#: Addresses that stand for all, and where a program on this machine finds those.
+_EVERYWHERE = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
+
+
+def _words(text: str) -> tuple[str, dict[str, str]]:
+    """The words of an endpoint behind its kind: the first plain one, the named ones."""
+    _, *words = [re.sub(r"\\(.)", r"\1", w) for w in re.split(r"(?<!\\):", text)]
+    named = dict(word.split("=", 1) for word in words if "=" in word)
+    return next((word for word in words if "=" not in word), ""), named

@@ -1,0 +1,131 @@
+"""What people read: lists as tables, times as words."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from ..wire.message import printable
+
+
+def table(heads: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """Columns under their heads, each as wide as it must be; "" for no rows.
+
+    What a client calls itself is in there, so nothing that could move a cursor is.
+    """
+    cells = [[printable(str(cell).encode()) or "-" for cell in row] for row in rows]
+    if not cells:
+        return ""
+    lines = [[head.upper() for head in heads], *cells]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) for cell, width in zip(line, widths, strict=True)
+        ).rstrip()
+        for line in lines
+    )
+
+
+def pairs(values: Iterable[tuple[str, Any]]) -> str:
+    """Names and values below each other."""
+    rows = [(f"{name}:", printable(str(value).encode())) for name, value in values]
+    width = max(len(name) for name, _ in rows)
+    return "\n".join(f"{name.ljust(width)}  {value}" for name, value in rows)
+
+
+def duration(seconds: float) -> str:
+    """Seconds in the two largest units that fit: ``3d 4h``, ``12m 30s``."""
+    left = int(max(seconds, 0))
+    parts = []
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)):
+        if left >= size or (unit == "s" and not parts):
+            parts.append(f"{left // size}{unit}")
+            left %= size
+    return " ".join(parts[:2])
+
+
+def moment(when: float | None, now: float | None = None) -> str:
+    """When something ends, from now: ``in 3h 10m``, ``2d 1h ago``, ``never``."""
+    if when is None:
+        return "never"
+    left = when - (time.time() if now is None else now)
+    return f"in {duration(left)}" if left >= 0 else f"{duration(-left)} ago"
+
+
+def leases(found: Iterable[dict[str, Any]]) -> str:
+    """Leases as a table."""
+    heads = ("address", "state", "client", "name", "ends", "subnet")
+    return table(heads, map(_lease, found))
+
+
+def _lease(lease: dict[str, Any]) -> tuple[Any, ...]:
+    client = lease["hardware"] or lease["client_id"]
+    ends = "" if lease["state"] == "released" else moment(lease["expires"])
+    name, subnet = lease["hostname"], lease["subnet"]
+    return lease["address"], lease["state"], client, name, ends, subnet
+
+
+def reservations(found: Iterable[dict[str, Any]]) -> str:
+    """Reservations as a table."""
+    heads = ("address", "client", "name", "source", "ends", "options")
+    return table(heads, map(_reservation, found))
+
+
+def _reservation(each: dict[str, Any]) -> tuple[Any, ...]:
+    keys = ("hardware", "client_id", "circuit_id", "remote_id")
+    client = " ".join(each[key] for key in keys if each[key])
+    options = "; ".join(f"{name} {text}" for name, text in each["options"].items())
+    return (
+        each["address"] or "",
+        client,
+        each["hostname"],
+        each["source"],
+        moment(each["expires"]),
+        options,
+    )
+
+
+def status(figures: dict[str, Any]) -> str:
+    """The server's figures."""
+    packets = figures["packets"]
+    parts = [
+        pairs(
+            [
+                ("version", figures["version"]),
+                ("running for", duration(figures["uptime"])),
+                ("port", figures["port"]),
+                *((f"packets {kind}", _counts(each)) for kind, each in packets.items()),
+            ]
+        )
+    ]
+    if "subnets" in figures:
+        parts.append(_subnets(figures["subnets"]))
+    if "storage" in figures:
+        known = {"version", "uptime", "port", "packets", "subnets", "storage"}
+        more = [(name, each) for name, each in figures.items() if name not in known]
+        more += [(f"storage {name}", each) for name, each in figures["storage"].items()]
+        if more:
+            parts.append(pairs(more))
+    return "\n\n".join(filter(None, parts))
+
+
+def _counts(counts: dict[str, int]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in counts.items()) or "none"
+
+
+def _subnets(subnets: dict[str, dict[str, Any]]) -> str:
+    states = ("bound", "expired", "released", "declined", "revoked")
+    return table(
+        ("subnet", "network", "pool", "reserved", *states),
+        (
+            (
+                name,
+                each["network"],
+                each["pool"],
+                each["reserved"],
+                *(each.get(state, 0) for state in states),
+            )
+            for name, each in subnets.items()
+        ),
+    )

@@ -1,0 +1,198 @@
+"""Leases and reservations as they cross the wire: text and numbers, no objects of ours."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from ipaddress import IPv4Address
+from math import inf
+from typing import Any
+
+from ..config import reservation_with
+from ..config.values import RESERVATION_KEYS, parse_option
+from ..lease import (
+    Lease,
+    OnConflict,
+    Reservation,
+    Settings,
+    format_hardware,
+    format_identifier,
+)
+from ..network import Network
+from ..wire.codes import HOST_NAME
+from ..wire.options import option_kind
+from .commands import InvalidRequest
+
+
+#: Names of our fields that are spelled like keys of the ini file, with dashes there.
+_KEYS = (
+    "address",
+    "hardware",
+    "client_id",
+    "circuit_id",
+    "remote_id",
+    "hostname",
+    "next_server",
+    "boot_file",
+    "server_name",
+)
+
+#: The longest lifetime of a reservation, in seconds; longer is for ever.
+_LONGEST = 0xFFFFFFFF
+
+
+def lease_fields(lease: Lease, network: Network, when: float) -> dict[str, Any]:
+    """A lease for other programs; ``expires`` is None for never."""
+    subnet = network.subnet_of(lease.address)
+    return {
+        "address": str(IPv4Address(lease.address)),
+        "state": lease.state_name(when),
+        "hardware": format_hardware(lease.hardware),
+        "client_id": ""
+        if lease.key == lease.hardware
+        else format_identifier(lease.key),
+        "hostname": lease.hostname,
+        "since": lease.since,
+        "expires": None if lease.expires == inf else lease.expires,
+        "subnet": "" if subnet is None else subnet.name,
+    }
+
+
+def reservation_fields(each: Reservation) -> dict[str, Any]:
+    """A reservation for other programs; what it does not say is empty or None."""
+    settings = each.settings or Settings()
+    options = {}
+    for code, data in settings.options.items():
+        if code == HOST_NAME and data == each.hostname.encode():
+            continue
+        kind = option_kind(code)
+        options[kind.name] = kind.shape.decode_text(data)
+    server = settings.next_server
+    return {
+        "address": None if each.address is None else str(IPv4Address(each.address)),
+        "hardware": format_hardware(each.hardware),
+        "client_id": format_identifier(each.client_id),
+        "circuit_id": format_identifier(each.circuit_id),
+        "remote_id": format_identifier(each.remote_id),
+        "hostname": each.hostname,
+        "options": options,
+        "next_server": None if server is None else str(IPv4Address(server)),
+        "boot_file": settings.boot_file,
+        "server_name": settings.server_name,
+        "source": each.source,
+        "on_conflict": each.on_conflict.value,
+        "expires": None if each.expires == inf else each.expires,
+    }
+
+
+def format_place(reservation: Reservation) -> str:
+    """Where a reservation stands in the list of all, as `parse_place` reads it."""
+    address, kind, *who = reservation.place
+    return "/".join([str(address), kind, *(part.hex() for part in who)])
+
+
+def parse_place(text: str) -> tuple[int, str, bytes, bytes]:
+    """What `format_place` wrote.
+
+    Raises:
+        ValueError: It is something else.
+    """
+    address, kind, first, second = text.split("/")
+    return int(address), kind, bytes.fromhex(first), bytes.fromhex(second)
+
+
+def read_fields(given: dict[str, Any]) -> dict[str, Any]:
+    """The arguments that name an address, a client or settings, as our values.
+
+    Raises:
+        InvalidRequest: One of them makes no sense.
+    """
+    values = {}
+    for name in _KEYS:
+        text = given.get(name)
+        if text is None or text == "":
+            continue
+        try:
+            values[name] = RESERVATION_KEYS[name.replace("_", "-")](text)
+        except ValueError as error:
+            raise InvalidRequest(f"{name}: {error}") from None
+    return values
+
+
+def read_who(values: dict[str, Any]) -> Reservation | None:
+    """Who a reservation is for, as one without an address; None if nobody is named.
+
+    Raises:
+        InvalidRequest: More than one client is named.
+    """
+    kinds = [kind for kind in ("hardware", "client_id") if kind in values]
+    if "circuit_id" in values or "remote_id" in values:
+        kinds.append("circuit_id")
+    if len(kinds) > 1:
+        raise InvalidRequest(f"one client, one key: not {' and '.join(kinds)} together")
+    if not kinds:
+        return None
+    return Reservation(
+        hardware=values.get("hardware", b""),
+        client_id=values.get("client_id", b""),
+        circuit_id=values.get("circuit_id", b""),
+        remote_id=values.get("remote_id", b""),
+    )
+
+
+def read_reservation(given: dict[str, Any], source: str, when: float) -> Reservation:
+    """The reservation that the arguments of `Reserve` describe.
+
+    Raises:
+        InvalidRequest: They make no sense.
+    """
+    values = read_fields(given)
+    who = read_who(values)
+    if who is None:
+        raise InvalidRequest(
+            "for whom? give hardware, client_id, or circuit_id with or without remote_id"
+        )
+    settings = Settings(
+        _options(given.get("options") or {}),
+        values.get("next_server"),
+        values.get("boot_file"),
+        values.get("server_name"),
+    )
+    hostname = values.get("hostname", "")
+    if "address" not in values and not settings and not hostname:
+        raise InvalidRequest("reserves nothing: give an address, a hostname or options")
+    on_conflict = given.get("on_conflict") or OnConflict.WAIT.value
+    try:
+        conflict = OnConflict(on_conflict)
+    except ValueError:
+        known = ", ".join(each.value for each in OnConflict)
+        raise InvalidRequest(
+            f"on_conflict: {on_conflict!r} is none of {known}"
+        ) from None
+    lifetime = given.get("lifetime")
+    if lifetime is not None and lifetime <= 0:
+        raise InvalidRequest("lifetime: must be at least one second")
+    endless = lifetime is None or lifetime >= _LONGEST
+    reservation = replace(
+        who,
+        address=values.get("address"),
+        hostname=hostname,
+        source=source,
+        on_conflict=conflict,
+        expires=inf if endless else when + lifetime,
+    )
+    return reservation_with(reservation, settings)
+
+
+def _options(given: Any) -> dict[int, bytes]:
+    if not isinstance(given, dict):
+        raise InvalidRequest("options: must be an object of names and texts")
+    options: dict[int, bytes] = {}
+    for name, text in given.items():
+        try:
+            code, data = parse_option(str(name), str(text))
+        except ValueError as error:
+            raise InvalidRequest(f"option {name}: {error}") from None
+        if code in options:
+            raise InvalidRequest(f"option {name}: is set twice, by name and by number")
+        options[code] = data
+    return options

@@ -1,0 +1,458 @@
+"""``dhcpctl``: the command line over `dhcptwist.control.client`.
+
+Exit codes, for scripts: 0 done, 1 refused or not found, 2 wrong usage, 3 no server or
+no permission.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import sys
+from collections.abc import AsyncIterator, Callable, Sequence
+from ipaddress import IPv4Address
+from pathlib import Path
+from typing import Any
+
+from . import __version__
+from .config import parse_duration
+from .control import probe, tables
+from .control.client import (
+    CommandError,
+    ControlClient,
+    NoServer,
+    NotPermitted,
+    connect,
+)
+from .control.tls import UnusableIdentity
+from .lease import OnConflict, parse_hardware
+from .wire.codes import INFINITE
+
+
+DONE, REFUSED, USAGE, NO_SERVER = 0, 1, 2, 3
+
+#: Where a server's state may be, beside ``--state`` and ``$DHCPTWIST_STATE``.
+STATES = (Path("dhcptwist-state"), Path("/var/lib/dhcptwist"))
+
+
+class NoState(Exception):  # noqa: N818 - it says what
+    """No server was named, and none is found on this machine."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one command, and exit."""
+    options = _parser().parse_args(arguments)
+    try:
+        if options.command == "probe":
+            _show(options, probe_server(options), _probed)
+            raise SystemExit(DONE)
+        # Late, so that --help and probe do not wait for Twisted.
+        from twisted.internet.task import react  # noqa: PLC0415
+
+        react(lambda reactor: _run(reactor, options))
+    except probe.ProbeFailed as error:
+        _fail(error, REFUSED if error.refused else NO_SERVER)
+    except (NoState, UnusableIdentity) as error:
+        _fail(error, NO_SERVER)
+    except BrokenPipeError:
+        # Whoever read our output has seen enough.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(DONE) from None
+
+
+def _fail(error: Exception | str, code: int) -> None:
+    sys.stderr.write(f"dhcpctl: {error}\n")
+    raise SystemExit(code) from None
+
+
+# --- where the server is ----------------------------------------------------------
+
+
+def _states(options: argparse.Namespace) -> list[Path]:
+    named = options.state or os.environ.get("DHCPTWIST_STATE")
+    return [Path(named)] if named else list(STATES)
+
+
+def _found(options: argparse.Namespace, *names: str) -> Path | None:
+    """The first state directory's file of that name."""
+    for state in _states(options):
+        path = state.joinpath(*names)
+        try:
+            if path.exists():
+                return path
+        except PermissionError:
+            raise NoState(
+                f"{path.parent} may be read by the server's own user only: use sudo, or"
+                " name --server and --identity"
+            ) from None
+    return None
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise NoState(f"{path} cannot be read: {error.strerror}") from None
+
+
+def _server(options: argparse.Namespace) -> tuple[str, Path | None]:
+    """The server to talk to, and the identity to show."""
+    server: str = options.server or ""
+    if not server:
+        endpoint = _found(options, "control", "endpoint")
+        if endpoint is None:
+            looked = ", ".join(map(str, _states(options)))
+            raise NoState(
+                f"no server is known here: there is no control/endpoint in {looked}."
+                "  Is the server running?  Name its state directory with --state, or"
+                " itself with --server"
+            )
+        server = _read(endpoint)
+    if server.startswith("unix:"):
+        return server, None
+    identity = options.identity and Path(options.identity)
+    identity = identity or _found(options, "control", "admin.pem")
+    if identity is None:
+        raise NoState(
+            f"to talk to {server} a certificate is needed: name one with --identity"
+        )
+    return server, identity
+
+
+# --- the commands -----------------------------------------------------------------
+
+
+async def _run(reactor: Any, options: argparse.Namespace) -> None:
+    try:
+        server, identity = _server(options)
+        client = await connect(reactor, server, identity)
+        try:
+            await options.run(client, options)
+        finally:
+            await client.close()
+    except NotPermitted as error:
+        _fail(error, NO_SERVER)
+    except CommandError as error:
+        if options.json:
+            _print_json(
+                {"error": type(error).__name__, "message": str(error), **error.details}
+            )
+        _fail(_explained(error), REFUSED)
+    except (NoState, NoServer, UnusableIdentity) as error:
+        _fail(error, NO_SERVER)
+    except ValueError as error:
+        _fail(error, USAGE)
+
+
+def _explained(error: CommandError) -> str:
+    if "until" in error.details:
+        return f"{error}; that ends {tables.moment(error.details['until'])}"
+    return str(error)
+
+
+async def _status(client: ControlClient, options: argparse.Namespace) -> None:
+    _show(options, await client.status(), tables.status)
+
+
+async def _reserve(client: ControlClient, options: argparse.Namespace) -> None:
+    verdict = await client.reserve(
+        options.address,
+        **_who(options),
+        hostname=options.hostname,
+        options=dict(options.option) or None,
+        next_server=options.next_server,
+        boot_file=options.boot_file,
+        server_name=options.server_name,
+        source=options.source,
+        on_conflict=options.on_conflict,
+        lifetime=options.lifetime,
+    )
+    fields = {
+        "outcome": verdict.outcome,
+        "holder": verdict.holder,
+        "until": verdict.until,
+    }
+    _show(options, fields, _verdict)
+
+
+def _verdict(fields: dict[str, Any]) -> str:
+    if fields["outcome"] == "applied":
+        return "applied: in force with the next packet"
+    return (
+        f"waiting: {fields['holder']} has the address; that ends"
+        f" {tables.moment(fields['until'])}"
+    )
+
+
+async def _cancel(client: ControlClient, options: argparse.Namespace) -> None:
+    cancelled = await client.cancel(
+        options.address, **_who(options), source=options.source
+    )
+    _show(options, cancelled, tables.reservations)
+
+
+async def _reservations(client: ControlClient, options: argparse.Namespace) -> None:
+    found = await _all(client.reservations(options.source))
+    _show(options, found, tables.reservations, "there are no reservations")
+
+
+async def _leases(client: ControlClient, options: argparse.Namespace) -> None:
+    found = await _all(client.leases(options.subnet))
+    _show(options, found, tables.leases, "there are no leases")
+
+
+async def _find(client: ControlClient, options: argparse.Namespace) -> None:
+    found = await client.find(**_what(options.what))
+    if not options.json and not any(found.values()):
+        _fail(f"nothing is known of {options.what}", REFUSED)
+    _show(options, found, _found_tables)
+    if not any(found.values()):
+        raise SystemExit(REFUSED)
+
+
+def _found_tables(found: dict[str, Any]) -> str:
+    parts = [tables.leases(found["leases"])]
+    if found["reservations"]:
+        parts.append("reserved:\n" + tables.reservations(found["reservations"]))
+    return "\n\n".join(filter(None, parts))
+
+
+async def _revoke(client: ControlClient, options: argparse.Namespace) -> None:
+    lease = await client.revoke(options.address)
+    _show(options, lease, lambda each: tables.leases([each]))
+
+
+async def _all(pages: AsyncIterator[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [each async for each in pages]
+
+
+def _who(options: argparse.Namespace) -> dict[str, str | None]:
+    names = ("hardware", "client_id", "circuit_id", "remote_id")
+    return {name: getattr(options, name) for name in names}
+
+
+def _what(text: str) -> dict[str, str]:
+    """What a person names: an address, a hardware address, or a client identifier."""
+    try:
+        return {"address": str(IPv4Address(text))}
+    except ValueError:
+        pass
+    if re.fullmatch(r"(\d+/)?[0-9a-fA-F]{1,2}([:-][0-9a-fA-F]{1,2})+", text):
+        return {"hardware": text}
+    return {"client_id": text}
+
+
+def probe_server(options: argparse.Namespace) -> dict[str, Any]:
+    """``dhcpctl probe``: whom to ask is the command line's word, else the state's."""
+    server, port, relay = options.to, options.port, options.relay
+    if server is None:
+        path = _found(options, "probe")
+        if path is None:
+            raise NoState(
+                "no server is known here that serves loopback; name one with --to"
+            )
+        server, known_port, known_relay = _read(path).split()
+        port, relay = port or int(known_port), relay or known_relay
+    target = probe.Target(
+        server,
+        port or 67,
+        relay or probe.relay_towards(server),
+        options.hardware or probe.own_hardware(),
+    )
+    return probe.probe(target, keep=options.keep)
+
+
+def _probed(lease: dict[str, Any]) -> str:
+    time = lease["lease_time"]
+    ending = "released again" if lease["released"] else "kept"
+    rows = [
+        ("address", lease["address"]),
+        ("subnet mask", lease["subnet_mask"]),
+        ("routers", lease["routers"]),
+        ("name servers", lease["domain_name_servers"]),
+        ("domain", lease["domain_name"]),
+        ("lease time", "infinite" if time == INFINITE else tables.duration(time)),
+        ("server", lease["server"]),
+        ("client", f"{lease['hardware']}, as if behind the relay {lease['relay']}"),
+        (
+            "took",
+            f"{lease['offer_ms']} ms to the offer, {lease['ack_ms']} ms to the ACK",
+        ),
+        ("now", ending),
+    ]
+    return tables.pairs((name, value) for name, value in rows if value)
+
+
+def _show(
+    options: argparse.Namespace,
+    found: Any,
+    text: Callable[[Any], str],
+    nothing: str = "",
+) -> None:
+    if options.json:
+        _print_json(found)
+    else:
+        sys.stdout.write((text(found) or nothing) + "\n")
+    sys.stdout.flush()
+
+
+def _print_json(value: Any) -> None:
+    sys.stdout.write(json.dumps(value, indent=2) + "\n")
+
+
+# --- the command line -------------------------------------------------------------
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="dhcpctl",
+        description="Look into a running dhcptwist, and change its reservations.",
+        epilog="Exit codes: 0 done, 1 refused or not found, 2 wrong usage, 3 no server"
+        " or no permission.",
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    parser.add_argument("--server", metavar="HOST:PORT", help="or unix:PATH")
+    parser.add_argument(
+        "--identity",
+        metavar="FILE.pem",
+        help="certificate and key to show; default: the state directory's admin",
+    )
+    parser.add_argument(
+        "--state",
+        metavar="DIR",
+        help="the server's state directory; default: $DHCPTWIST_STATE, or"
+        f" {' or '.join(map(str, STATES))}",
+    )
+    parser.add_argument("--json", action="store_true", help="JSON instead of tables")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    _add_probe(commands)
+    add = _adder(commands)
+    add("status", _status, "what the server is and does, in numbers")
+    _add_reserve(add("reserve", _reserve, "put a reservation into the live pool"))
+    each = add("cancel", _cancel, "take reservations out")
+    each.add_argument("address", nargs="?", help="the reserved address")
+    _add_who(each)
+    each.add_argument("--source", metavar="NAME", help="only one of this source")
+    each = add("reservations", _reservations, "list reservations")
+    each.add_argument("--source", metavar="NAME", help="only those of this source")
+    each = add("leases", _leases, "list leases, ended ones too")
+    each.add_argument("--subnet", metavar="NAME", help="only those of this subnet")
+    each = add("find", _find, "the leases and reservations of an address or a client")
+    each.add_argument("what", metavar="ADDRESS|MAC|CLIENT-ID")
+    each = add("revoke", _revoke, "end a lease now")
+    each.add_argument("address")
+    return parser
+
+
+def _adder(commands: Any) -> Callable[..., argparse.ArgumentParser]:
+    def add(name: str, run: Any, text: str) -> argparse.ArgumentParser:
+        each: argparse.ArgumentParser = commands.add_parser(
+            name, help=text, description=text[0].upper() + text[1:] + "."
+        )
+        each.set_defaults(run=run)
+        return each
+
+    return add
+
+
+def _add_probe(commands: Any) -> None:
+    each = commands.add_parser(
+        "probe",
+        help="get a lease as a relayed client would, and give it back",
+        description="Get a lease as a client behind a relay would, and give it back:"
+        " DISCOVER, OFFER, REQUEST, ACK, RELEASE.  Needs no root on a high port.",
+    )
+    each.add_argument("--to", metavar="ADDRESS", type=_address, help="the server")
+    each.add_argument("--port", metavar="N", type=_port, help="its port (67)")
+    each.add_argument(
+        "--relay",
+        metavar="ADDRESS",
+        type=_address,
+        help="the address of this machine to speak from; it tells the subnet",
+    )
+    each.add_argument(
+        "--hardware", metavar="MAC", type=_hardware, help="the client to be"
+    )
+    each.add_argument("--keep", action="store_true", help="do not give it back")
+
+
+def _add_reserve(each: argparse.ArgumentParser) -> None:
+    each.add_argument(
+        "address", nargs="?", help="what to reserve; without, only names and options"
+    )
+    _add_who(each)
+    each.add_argument("--hostname", metavar="NAME", help="what the client is called")
+    each.add_argument(
+        "--option",
+        metavar="NAME=VALUE",
+        type=_option,
+        action="append",
+        default=[],
+        help="as option.NAME = VALUE in the ini file; as often as you like",
+    )
+    each.add_argument("--next-server", metavar="ADDRESS")
+    each.add_argument("--boot-file", metavar="NAME")
+    each.add_argument("--server-name", metavar="NAME")
+    each.add_argument("--source", metavar="NAME", help="who makes it; default: you")
+    each.add_argument(
+        "--on-conflict",
+        choices=[choice.value for choice in OnConflict],
+        default=OnConflict.WAIT.value,
+        help="what to do if somebody has the address (wait)",
+    )
+    each.add_argument(
+        "--lifetime", metavar="TIME", type=_duration, help="ends after 1h, 7d, …"
+    )
+
+
+def _add_who(each: argparse.ArgumentParser) -> None:
+    each.add_argument("--hardware", metavar="MAC", help="00:11:22:33:44:55")
+    each.add_argument("--client-id", metavar="ID", help="text or hex:…")
+    each.add_argument("--circuit-id", metavar="ID", help="the relay's port (option 82)")
+    each.add_argument("--remote-id", metavar="ID", help="the relay (option 82)")
+
+
+def _typed(read: Callable[[str], Any]) -> Callable[[str], Any]:
+    """A reader whose reasons argparse shows."""
+
+    def typed(text: str) -> Any:
+        try:
+            return read(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return typed
+
+
+def _read_address(text: str) -> str:
+    try:
+        return str(IPv4Address(text))
+    except ValueError:
+        raise ValueError(f"{text!r} is not an IPv4 address") from None
+
+
+def _read_port(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) < 65536:
+        raise ValueError(f"{text!r} is not a port")
+    return int(text)
+
+
+def _read_option(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not name.strip():
+        raise ValueError(f"{text!r} is not NAME=VALUE")
+    return name.strip().removeprefix("option."), value
+
+
+_address = _typed(_read_address)
+_port = _typed(_read_port)
+_option = _typed(_read_option)
+_hardware = _typed(parse_hardware)
+_duration = _typed(parse_duration)
+
+
+if __name__ == "__main__":
+    main()
