@@ -170,7 +170,7 @@ async def _reserve(client: ControlClient, options: argparse.Namespace) -> None:
         lifetime=options.lifetime,
     )
     fields = {
-        "outcome": verdict.outcome,
+        "verdict": verdict.outcome,
         "holder": verdict.holder,
         "until": verdict.until,
     }
@@ -178,7 +178,7 @@ async def _reserve(client: ControlClient, options: argparse.Namespace) -> None:
 
 
 def _verdict(fields: dict[str, Any]) -> str:
-    if fields["outcome"] == "applied":
+    if fields["verdict"] == "applied":
         return "applied: in force with the next packet"
     return (
         f"waiting: {fields['holder']} has the address; that ends"

@@ -64,6 +64,7 @@ class DHCPService(Service):
         self.reactor = reactor
         self.config = config
         self.storage = storage
+        self._given_storage = storage
         self.counters = Counters()
         self.clock = SteadyClock()
         self.network = Network(config.subnets)
@@ -163,6 +164,8 @@ class DHCPService(Service):
         if IStorageService.providedBy(self.storage):
             await maybeDeferred(self.storage.start, self._began)
         try:
+            if not self.running:
+                return  # stopped meanwhile
             await self._listen()
         except BaseException:
             await self._close_storage()
@@ -233,6 +236,11 @@ class DHCPService(Service):
 
     def _failed_later(self, failure: Failure) -> None:
         """Starting went wrong after ``startService`` had returned."""
+        self._close_sockets()
+        self.running = 0
+        self._could_not_start(failure)
+
+    def _could_not_start(self, failure: Failure) -> None:
         _log.failure("The server could not start", failure)
 
     # --- while it runs ------------------------------------------------------------
@@ -281,6 +289,8 @@ class DHCPService(Service):
     async def _close_storage(self) -> None:
         if self.storage is not None and IStorageService.providedBy(self.storage):
             await maybeDeferred(self.storage.stop)
+        # One of our own is made anew for the next start, with that start's sockets.
+        self.storage = self._given_storage
 
     def _close_sockets(self) -> None:
         for sock, _, _ in self._sockets:

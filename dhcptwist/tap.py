@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
+import os
 import sys
 from importlib.resources import files
-from typing import Any
+from typing import Any, ClassVar
 
 from twisted.application.service import IService
-from twisted.internet.error import CannotListenError
 from twisted.python import usage
+from twisted.python.failure import Failure
 
 from .config import Config, ConfigError, load
 from .service import DHCPService
@@ -21,10 +23,10 @@ class Options(usage.Options):
     """The command line of ``twistd dhcp``."""
 
     synopsis = "[options] --config FILE"
-    optParameters = [
+    optParameters: ClassVar = [
         ["config", "c", "/etc/dhcptwist/dhcp.ini", "The configuration file."],
     ]
-    optFlags = [
+    optFlags: ClassVar = [
         ["check", None, "Only check the configuration, and exit."],
         ["example-config", None, "Print a commented configuration, and exit."],
     ]
@@ -47,6 +49,10 @@ class Options(usage.Options):
             raise SystemExit(0)
 
 
+#: What is explained by one sentence; anything else is a bug and shows where it is.
+_REASONS = (CannotServe, OSError, StorageUnusable, ValueError)
+
+
 class _Served(DHCPService):
     """Ends the process with one sentence where an embedding program gets an error."""
 
@@ -64,22 +70,34 @@ class _Served(DHCPService):
         gc.set_threshold(20_000, 20, 100)
 
 
+    def _could_not_start(self, failure: Failure) -> None:
+        """A process that does not serve ends."""
+        if failure.check(*_REASONS) is None:
+            super()._could_not_start(failure)
+        sys.stderr.write(f"dhcptwist cannot start: {failure.getErrorMessage()}\n")
+        # The reactor has no exit status of its own to give; this is the last word,
+        # after twistd has put everything away.
+        atexit.register(_exit_failed)
+        self.reactor.stop()
+
+
+def _exit_failed() -> None:
+    sys.stderr.flush()
+    sys.stdout.flush()
+    os._exit(1)
+
+
 def _or_exit(step: Any) -> None:
     try:
         step()
-    except (
-        CannotServe,
-        CannotListenError,
-        OSError,
-        StorageUnusable,
-        ValueError,
-    ) as error:
+    except _REASONS as error:
         raise SystemExit(f"dhcptwist cannot start: {error}") from None
 
 
 def makeService(options: Options) -> IService:
     """The service for a command line."""
-    from twisted.internet import reactor
+    # Late: twistd may still be choosing the reactor when this module is imported.
+    from twisted.internet import reactor  # noqa: PLC0415
 
     config: Config = options["parsed"]
     service: IService = _Served(reactor, config)

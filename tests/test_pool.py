@@ -110,7 +110,7 @@ class TestVerdicts:
             reserve(server, owner, conflict=OnConflict.REFUSE)
         assert caught.value.holder == "02:00:00:00:00:0a (laptop)"
         assert caught.value.until == server.now + 3600
-        assert server.storage.reservations(-1, 10, None) == []
+        assert server.storage.reservations(None, 10, None) == []
         assert renew(server, holder, FIRST) == (MessageType.ACK, 3600)
 
     def test_wait(self, server, holder, owner):
@@ -324,7 +324,7 @@ class TestReservations:
         for n in range(3):
             server.bind(FakeClient(f"02:00:00:00:01:0{n}"))
         assert FIRST in server.storage.index.leases
-        assert server.storage.reservations(-1, 10, None) == []
+        assert server.storage.reservations(None, 10, None) == []
 
     def test_by_port(self, server):
         """Whoever is on the port gets it: a device is swapped without anybody's help."""
@@ -345,12 +345,12 @@ class TestReservations:
         clients = [FakeClient(f"02:00:00:00:03:{n:02x}") for n in range(20)]
         for n, who in enumerate(clients):
             reserve(server, who, address=ip("192.0.2.100") + n)
-        page, seen = server.storage.reservations(-1, 7, "test"), []
+        page, seen = server.storage.reservations(None, 7, "test"), []
         while page:
             seen += [each.address for each in page]
-            page = server.storage.reservations(page[-1].address, 7, "test")
+            page = server.storage.reservations(page[-1].place, 7, "test")
         assert seen == [ip("192.0.2.100") + n for n in range(20)]
-        assert server.storage.reservations(-1, 7, "other") == []
+        assert server.storage.reservations(None, 7, "other") == []
 
     def test_revoke(self, server, holder, prober):
         """Taken away now; found silent, it is free for the next one."""

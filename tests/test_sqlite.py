@@ -300,13 +300,13 @@ class TestRestart:
             answer(made)
         disk.close()
         again = Disk(tmp_path / "leases.sqlite")
-        assert again.storage.reservations(-1, 10, None) == [only, pushed]
+        assert again.storage.reservations(None, 10, None) == [only, pushed]
         gone = again.storage.cancel(pushed, 1000.0)
         again.sync()
         answer(gone)
         again.close()
         third = Disk(tmp_path / "leases.sqlite")
-        assert third.storage.reservations(-1, 10, None) == [only]
+        assert third.storage.reservations(None, 10, None) == [only]
         third.close()
 
     def test_the_configuration_wins(self, tmp_path):
@@ -319,7 +319,7 @@ class TestRestart:
         disk.close()
         mine = Reservation(FIRST, hardware=FakeClient("02:00:00:00:00:99").hardware)
         again = Disk(tmp_path / "leases.sqlite", [mine])
-        assert again.storage.reservations(-1, 10, None) == [mine]
+        assert again.storage.reservations(None, 10, None) == [mine]
         again.close()
 
 
@@ -383,7 +383,7 @@ class TestFile:
         connection.close()
         disk = Disk(path)
         assert list(disk.storage.index.leases) == [FIRST + 1]
-        assert disk.storage.reservations(-1, 10, None) == []
+        assert disk.storage.reservations(None, 10, None) == []
         disk.close()
 
 

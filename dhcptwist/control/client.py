@@ -262,7 +262,7 @@ class ControlClient:
             on_conflict=on_conflict,
             lifetime=lifetime,
         )
-        return Verdict(answer["outcome"], answer["holder"], answer.get("until"))
+        return Verdict(answer["verdict"], answer["holder"], answer.get("until"))
 
     async def cancel(
         self,

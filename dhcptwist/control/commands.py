@@ -135,7 +135,7 @@ _WHO = [
 class Reserve(amp.Command):
     """Put a reservation into the live pool; the answer means that it is on disk.
 
-    ``outcome`` is ``applied`` or ``waiting``; then ``holder`` says who has the address,
+    ``verdict`` is ``applied`` or ``waiting``; then ``holder`` says who has the address,
     and ``until`` when that ends (absent: never, or applied).
     """
 
@@ -154,7 +154,7 @@ class Reserve(amp.Command):
         (b"lifetime", amp.Integer(optional=True)),  # seconds; absent: for ever
     ]
     response: ClassVar = [
-        (b"outcome", amp.Unicode()),
+        (b"verdict", amp.Unicode()),
         (b"holder", amp.Unicode()),
         (b"until", amp.Float(optional=True)),  # seconds since 1970
     ]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet.endpoints import SSL4ServerEndpoint, UNIXServerEndpoint
+from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import (
     IDelayedCall,
     IHandshakeListener,
@@ -21,6 +22,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ..config import ControlConfig
+from ..transport.sockets import CannotServe
 from . import tls
 from .caller import Caller
 from .commands import NotPermitted
@@ -169,14 +171,18 @@ async def listen(
     Raises:
         ValueError: The endpoint or a certificate cannot be used.
         OSError: A file cannot be written.
-        CannotListenError: The port or socket is taken.
+        CannotServe: The port or socket is taken.
     """
     directory = state / "control"
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if config.listen.startswith("unix:"):
-        port, where = await _listen_unix(reactor, config.listen, state, server)
-    else:
-        port, where = await _listen_tcp(reactor, config, directory, server, names)
+    try:
+        if config.listen.startswith("unix:"):
+            port, where = await _listen_unix(reactor, config.listen, state, server)
+        else:
+            port, where = await _listen_tcp(reactor, config, directory, server, names)
+    except CannotListenError as error:
+        reason = getattr(error.socketError, "strerror", None) or error.socketError
+        raise CannotServe(f"[control] listen = {config.listen}: {reason}") from None
     (directory / "endpoint").write_text(where + "\n", encoding="utf-8")
     return port
 

@@ -134,7 +134,7 @@ class Answers(amp.CommandLocator):
             source=source,
             outcome=verdict.outcome,
         )
-        answer = {"outcome": verdict.outcome, "holder": verdict.holder}
+        answer = {"verdict": verdict.outcome, "holder": verdict.holder}
         if verdict.until is not None and verdict.until != inf:
             answer["until"] = verdict.until
         return answer

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from ..lease import Silence
 from ..wire.codes import MessageType
 
@@ -14,7 +16,6 @@ class Counters:
         sent: Replies by option 53.
         silences: What got no answer, by reason.
         unsendable: Replies that the system would not take.
-        dropped_options: Replies from which an option was left out for want of room.
     """
 
     __slots__ = ("received", "sent", "silences", "unsendable")
@@ -39,8 +40,8 @@ class Counters:
 
 def _named(counts: list[int]) -> dict[str, int]:
     names = {kind.value: kind.name.lower() for kind in MessageType}
-    return {
-        names.get(number, "other"): count
-        for number, count in enumerate(counts)
-        if count
-    }
+    named: Counter[str] = Counter()
+    for number, count in enumerate(counts):
+        if count:
+            named[names.get(number, "other")] += count
+    return dict(named)

@@ -123,7 +123,10 @@ class DHCPProtocol(DatagramProtocol):
         elif isinstance(result, CoroutineType):
             self._wait(Deferred.fromCoroutine(result), exchange)
         else:
-            self._answered(result, exchange)
+            try:
+                self._answered(result, exchange)
+            except Exception:  # noqa: BLE001 - nor is its answer to be trusted
+                self._bug(Failure())
 
     def _wait(self, result: Deferred[Any], exchange: Exchange) -> None:
         result.addCallbacks(
@@ -176,12 +179,15 @@ class DHCPProtocol(DatagramProtocol):
 
     def _storage_failed(self, failure: Failure) -> None:
         self.counters.silences[Silence.STORAGE_FAILED] += 1
+        self._complain("The storage failed; its clients get no answer", failure)
+
+    def _bug(self, failure: Failure) -> None:
+        self.counters.silences[Silence.BUG] += 1
+        self._complain("A reply could not be made", failure)
+
+    def _complain(self, text: str, failure: Failure) -> None:
         # One line tells it; a thousand packets that fail together need no more.
         now = time.monotonic()
         if now - self._complained >= COMPLAIN_EVERY:
             self._complained = now
-            _log.failure("The storage failed; its clients get no answer", failure)
-
-    def _bug(self, failure: Failure) -> None:
-        self.counters.silences[Silence.BUG] += 1
-        _log.failure("A reply could not be made", failure)
+            _log.failure(text, failure)
