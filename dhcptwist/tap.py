@@ -69,7 +69,6 @@ class _Served(DHCPService):
         gc.freeze()
         gc.set_threshold(20_000, 20, 100)
 
-
     def _could_not_start(self, failure: Failure) -> None:
         """A process that does not serve ends."""
         if failure.check(*_REASONS) is None:

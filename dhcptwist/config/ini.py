@@ -6,8 +6,11 @@ person who writes fifty subnets wants all mistakes at once, each with its line.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+
+from ..wire.values import visible
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +25,8 @@ class Problem:
     def __str__(self) -> str:
         place = f"line {self.line}: " if self.line else ""
         section = f"[{self.section}] " if self.section else ""
-        return f"{place}{section}{self.key + ': ' if self.key else ''}{self.reason}"
+        text = f"{place}{section}{self.key + ': ' if self.key else ''}{self.reason}"
+        return visible(text)
 
 
 @dataclass(slots=True)
@@ -95,7 +99,9 @@ def read(text: str, problems: list[Problem]) -> list[Section]:
             sections.append(section)
             continue
         key, equals, value = line.partition("=")
-        key = key.strip().lower()
+        first, *rest = key.split() or [""]
+        first = first.lower()
+        key = " ".join([first, *(rest if first == "role" else map(str.lower, rest))])
         if not equals:
             where = sections[-1].heading if sections else ""
             problems.append(Problem(number, where, "", f"{line!r} has no ="))
@@ -111,7 +117,7 @@ def read(text: str, problems: list[Problem]) -> list[Section]:
 
 
 def _lines(text: str) -> Iterator[tuple[int, str]]:
-    return enumerate(text.lstrip("\ufeff").splitlines(), 1)
+    return enumerate(re.split(r"\r\n|\n|\r", text.lstrip("\ufeff")), 1)
 
 
 def _without_comment(line: str) -> str:

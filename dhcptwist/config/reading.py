@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from ipaddress import IPv4Address, IPv4Network
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -205,7 +204,9 @@ class Reading:
         lease_time = values.get("lease-time", 12 * 3600)
         least = values.get("min-lease-time", lease_time)
         most = values.get("max-lease-time", lease_time)
-        if not least <= lease_time <= most:
+        times = {"lease-time", "min-lease-time", "max-lease-time"}
+        readable = not (times & set(section.entries)) - set(values)
+        if readable and not least <= lease_time <= most:
             self._wrong(
                 section,
                 "lease-time",
@@ -248,11 +249,13 @@ class Reading:
                 )
                 if pool is not None:
                     found.append(pool)
-        for (_, last), (first, _) in pairwise(sorted(found)):
-            if first <= last:
+        reach = -1
+        for first, last in sorted(found):
+            if first <= reach:
                 self._wrong(
                     section, "pools", f"{IPv4Address(first)} is in two of the pools"
                 )
+            reach = max(reach, last)
         yield from found
 
     def _reservation(self, section: Section) -> Reservation | None:
@@ -290,9 +293,12 @@ class Reading:
         self, subnets: list[tuple[Section, Subnet]], interfaces: tuple[str, ...]
     ) -> None:
         ordered = sorted(subnets, key=lambda each: each[1].cidr)
-        for (_, one), (section, other) in pairwise(ordered):
-            if one.cidr.overlaps(other.cidr):
+        one = None
+        for section, other in ordered:
+            if one is not None and one.cidr.overlaps(other.cidr):
                 self._wrong(section, "network", f"overlaps that of [subnet {one.name}]")
+            else:
+                one = other
         relays: dict[int, str] = {}
         for section, subnet in subnets:
             for relay in subnet.relays:
@@ -340,7 +346,11 @@ class Reading:
             if client in clients:
                 self._wrong(
                     section,
-                    each.who[0] if each.who[0] != "port" else "circuit-id",
+                    each.who[0]
+                    if each.who[0] != "port"
+                    else "circuit-id"
+                    if each.circuit_id
+                    else "remote-id",
                     f"this client is in [{clients[client]}] too",
                 )
             clients[client] = section.heading

@@ -180,7 +180,7 @@ def parse_pool(text: str, network: IPv4Network) -> tuple[int, int]:
 
 def parse_role(name: str, text: str) -> Role:
     """What a certificate's name may do, from ``VERB, VERB in NETWORK``."""
-    verbs_text, _, networks_text = text.partition(" in ")
+    verbs_text, limited, networks_text = text.partition(" in ")
     verbs = frozenset(filter(None, re.split(r"[,\s]+", verbs_text.strip())))
     if not name or name == "admin":
         raise ValueError("a role needs a certificate's name; admin may do everything")
@@ -189,4 +189,6 @@ def parse_role(name: str, text: str) -> Role:
     networks = tuple(
         _network(each) for each in re.split(r"[,\s]+", networks_text.strip()) if each
     )
+    if limited and not networks:
+        raise ValueError("in which networks?")
     return Role(name, verbs, networks)

@@ -149,7 +149,8 @@ class Prober:
 
     def _icmp_heard(self, data: bytes) -> None:
         # With its IP header in front; an answer's source is in bytes 12 to 16.
-        if len(data) >= 28 and data[(data[0] & 15) * 4] == 0:
+        head = (data[0] & 15) * 4 if len(data) >= 28 else len(data)
+        if len(data) > head and data[head] == 0:
             self._settle(int.from_bytes(data[12:16], "big"), answered=True)
 
     def _settle(self, address: int, *, answered: bool) -> None:

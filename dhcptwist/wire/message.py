@@ -20,6 +20,7 @@ from .codes import (
     MessageType,
 )
 from .options import FILE, SNAME, join, option_kind, split
+from .values import visible
 
 
 #: BOOTP replies shorter than this are discarded by old relays and ROMs (RFC 1542 2.1).
@@ -295,9 +296,4 @@ def printable(data: bytes) -> str:
 
     Trailing NULs go (RFC 2132 section 2); what cannot be printed becomes ``\xNN``.
     """
-    text = data.rstrip(b"\0").decode("utf-8", "backslashreplace")
-    if text.isprintable():
-        return text
-    return "".join(
-        c if c.isprintable() else c.encode("unicode_escape").decode() for c in text
-    )
+    return visible(data.rstrip(b"\0").decode("utf-8", "backslashreplace"))

@@ -66,6 +66,15 @@ def unhex(text: str) -> bytes:
         raise ValueError(f"{text!r} is not hexadecimal") from None
 
 
+def visible(text: str) -> str:
+    r"""Text without what could move a cursor: that becomes ``\xNN``."""
+    if text.isprintable():
+        return text
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode() for c in text
+    )
+
+
 def _words(text: str) -> list[str]:
     words = [word.strip() for word in text.split(",")]
     if not all(words):
@@ -232,7 +241,7 @@ class _Text(Shape):
         return text.strip()
 
     def format(self, value: Any) -> str:
-        return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in value)
+        return visible(value)
 
 
 class _Empty(Shape):
@@ -272,6 +281,7 @@ class _Domains(Shape):
     def _name(data: bytes, at: int) -> tuple[str, int]:
         labels: list[str] = []
         resume = None
+        size = 1
         limit = at  # a pointer goes strictly backwards, so this ends
         while True:
             if at >= len(data):
@@ -291,6 +301,9 @@ class _Domains(Shape):
                 continue
             if length > 63 or at + 1 + length > len(data):
                 raise ValueError("a domain name's label runs past the end")
+            size += 1 + length
+            if size > 255:
+                raise ValueError("a domain name is too long")
             label = data[at + 1 : at + 1 + length]
             labels.append(label.decode("ascii", "backslashreplace"))
             at += 1 + length
@@ -303,12 +316,12 @@ class _Domains(Shape):
         return _words(text)
 
     def format(self, value: Any) -> str:
-        return ", ".join(value)
+        return visible(", ".join(value))
 
 
 def encode_domain(name: str) -> bytes:
     """A domain name in the labels of RFC 1035 section 3.1, uncompressed."""
-    labels = name.strip().rstrip(".").split(".")
+    labels = re.sub("[\u3002\uff0e\uff61]", ".", name).strip().rstrip(".").split(".")
     if any(
         not 0 < len(label.encode("idna" if label else "ascii")) < 64 for label in labels
     ):
