@@ -17,8 +17,8 @@ from ipaddress import IPv4Address, IPv4Network
 from dhcptwist.exchanges import Responder
 from dhcptwist.network import Network, Subnet, Via
 from dhcptwist.storage.memory import MemoryStorage
-from dhcptwist.transport.protocol import DHCPProtocol
 from dhcptwist.transport.counters import Counters
+from dhcptwist.transport.protocol import DHCPProtocol
 from dhcptwist.wire import Message
 
 

@@ -1,7 +1,8 @@
-"""RFC 2131 section 4.3: what to ask the storage, what to answer, where to send it.
+"""RFC 2131 section 4.3: what to ask the storage, and what to answer.
 
-Read it beside the RFC: section 4.1 says where replies go, 4.3.1 to 4.3.5 what each of
-a client's messages wants; the classes below come in that order.
+Read it beside the RFC: sections 4.3.1 to 4.3.5 say what each of a client's messages
+wants, and the classes below come in that order.  Where replies go, section 4.1, is in
+`dhcptwist.replies`.
 """
 
 from __future__ import annotations
@@ -13,13 +14,11 @@ from typing import TYPE_CHECKING, Any
 from .client import Client, ClientState
 from .lease import Lease, Refused, Settings, Silence
 from .network import Network, Subnet, Via, encoded_times
+from .replies import ACK, NAK, OFFER, ZERO, Reply, compose
 from .wire import relay
 from .wire.codes import (
     BOOTREQUEST,
-    CLIENT_ID,
     LINK_SELECTION,
-    MAGIC_COOKIE,
-    MAX_MESSAGE_SIZE,
     MESSAGE,
     MESSAGE_TYPE,
     PARAMETER_REQUEST_LIST,
@@ -27,98 +26,14 @@ from .wire.codes import (
     REQUESTED_ADDRESS,
     SERVER_ID,
     SUBNET_SELECTION,
-    HardwareType,
     MessageType,
 )
-from .wire.message import MINIMUM_SIZE, Message
-from .wire.options import fit, join_one, split
+from .wire.message import Message
+from .wire.options import join_one
 
 
 if TYPE_CHECKING:
     from .interfaces import IStorage
-
-_ZERO = b"\0\0\0\0"
-_NO_BOOT_FIELDS = bytes(192)
-_BROADCAST = "255.255.255.255"
-
-OFFER = int(MessageType.OFFER)
-ACK = int(MessageType.ACK)
-NAK = int(MessageType.NAK)
-
-#: A payload that every client takes: RFC 2131 section 2 asks for an IP datagram of 576
-#: bytes, of which 28 are the IP and UDP headers.
-_SAFE_PAYLOAD = 576 - 28
-_LARGEST_PAYLOAD = 1500 - 28
-
-
-class Reply:
-    """A datagram and where it goes.
-
-    Attributes:
-        data: The payload.
-        kind: Option 53, to count it by.
-        address, port: Where to, for the socket.
-        hardware: The link address to send a frame to instead, for a client that
-            cannot be reached by IP yet; None for an ordinary datagram.
-    """
-
-    __slots__ = ("address", "data", "hardware", "kind", "port")
-
-    def __init__(
-        self, data: bytes, kind: int, address: str, port: int, hardware: bytes | None
-    ) -> None:
-        self.data = data
-        self.kind = kind
-        self.address = address
-        self.port = port
-        self.hardware = hardware
-
-
-def destination(
-    message: Message, via: Via, kind: int, yiaddr: bytes, *, broadcast: bool
-) -> tuple[str, int, bytes | None]:
-    """Where a reply to a client's message goes: RFC 2131 section 4.1.
-
-    Args:
-        message: What the client sent.
-        via: The interface it came in by.
-        kind: The reply's message type.
-        yiaddr: The address it is given.
-        broadcast: Whether its subnet always broadcasts.
-
-    Returns:
-        Address, port, and the hardware address for a frame or None.
-    """
-    raw = message.raw
-    # "If the 'giaddr' field in a DHCP message from a client is non-zero, the server
-    # sends any return messages to the 'DHCP server' port on the BOOTP relay agent."
-    if raw[24:28] != _ZERO:
-        return inet_ntoa(raw[24:28]), via.port, None
-    client_port = via.port + 1
-    # "In all cases, when 'giaddr' is zero, the server broadcasts any DHCPNAK messages
-    # to 0xffffffff."
-    if kind == NAK:
-        return _BROADCAST, client_port, None
-    # "If the 'giaddr' field is zero and the 'ciaddr' field is nonzero, then the server
-    # unicasts DHCPOFFER and DHCPACK messages to the address in 'ciaddr'."  Table 5
-    # wants it zero in a DISCOVER, and clients that fill it there do not listen to it.
-    if kind == ACK and raw[12:16] != _ZERO:
-        return inet_ntoa(raw[12:16]), client_port, None
-    # "If 'giaddr' is zero and 'ciaddr' is zero, and the broadcast bit is set, then the
-    # server broadcasts"; it has to where there is no hardware address (RFC 4390).
-    hlen = raw[2]
-    if (
-        raw[10] & 0x80
-        or broadcast
-        or not via.frames
-        or raw[1] != HardwareType.ETHERNET
-        or hlen != 6
-        or raw[28] & 1
-    ):
-        return _BROADCAST, client_port, None
-    # "If the broadcast bit is not set and 'giaddr' is zero and 'ciaddr' is zero, then
-    # the server unicasts to the client's hardware address and 'yiaddr' address."
-    return inet_ntoa(yiaddr), client_port, raw[28:34]
 
 
 class Responder:
@@ -147,9 +62,9 @@ class Responder:
         if exchange is None:
             return Silence.UNKNOWN_TYPE
         link = self._link(message, via)
-        if link.__class__ is Silence:
-            return link  # type: ignore[return-value]
-        client = Client(message, link, via)  # type: ignore[arg-type]
+        if isinstance(link, Silence):
+            return link
+        client = Client(message, link, via)
         if not client.key or (
             client.key is client.hardware and not client.hardware[1:].strip(b"\0")
         ):
@@ -165,7 +80,7 @@ class Responder:
         raw = message.raw
         network = self.network
         options = message.options
-        relayed = raw[24:28] != _ZERO
+        relayed = raw[24:28] != ZERO
         chosen: Subnet | None = None
         if relayed and (raw[24] >= 224 or raw[24] == 0):
             return Silence.BAD_RELAY
@@ -182,7 +97,7 @@ class Responder:
         link: tuple[Subnet, ...] = ()
         if relayed:
             link = network.link_of_relay(int.from_bytes(raw[24:28], "big"))
-        elif via.unicast and raw[12:16] != _ZERO:
+        elif via.unicast and raw[12:16] != ZERO:
             chosen = network.subnet_of(message.ciaddr)
             link = network.link(chosen) if chosen else ()
         if not link and not relayed:
@@ -229,14 +144,17 @@ class Exchange:
         subnet = client.subnet_of(lease.address) or self.subnet()
         option_set = subnet.options_with(lease.settings)
         requested = self.message.options.get(PARAMETER_REQUEST_LIST) or None
-        return self.reply(
+        return compose(
+            self.message,
+            self.via,
             kind,
             encoded_times(lease.duration) + option_set.tail(requested),
             yiaddr=lease.address.to_bytes(4, "big"),
-            ciaddr=self.message.raw[12:16] if kind == ACK else _ZERO,
+            ciaddr=self.message.raw[12:16] if kind == ACK else ZERO,
             siaddr=option_set.siaddr,
             boot_fields=option_set.boot_fields,
             broadcast=subnet.broadcast_always,
+            echo_selection=self.responder.network.selectable,
         )
 
     def refuse(self, reason: str) -> Reply:
@@ -244,14 +162,18 @@ class Exchange:
         message = self.message
         # "If 'giaddr' is set in the DHCPREQUEST message … the server MUST set the
         # broadcast bit in the DHCPNAK" (section 4.3.2).
-        reply = self.reply(
-            NAK, join_one(MESSAGE, reason.encode()[:255]), ask_relay_to_broadcast=True
+        reply = compose(
+            message,
+            self.via,
+            NAK,
+            join_one(MESSAGE, reason.encode()[:255]),
+            ask_relay_to_broadcast=True,
         )
         ciaddr = message.ciaddr
         if (
             self.via.unicast
             and ciaddr
-            and message.raw[24:28] == _ZERO
+            and message.raw[24:28] == ZERO
             and not any(
                 subnet.contains(ciaddr)
                 for subnet in self.responder.network.link_of_interface(
@@ -262,94 +184,6 @@ class Exchange:
             # It renews from behind a router: a broadcast would never reach it.
             reply.address = inet_ntoa(message.raw[12:16])
         return reply
-
-    def reply(
-        self,
-        kind: int,
-        area: bytes,
-        *,
-        yiaddr: bytes = _ZERO,
-        ciaddr: bytes = _ZERO,
-        siaddr: bytes = _ZERO,
-        boot_fields: bytes = _NO_BOOT_FIELDS,
-        broadcast: bool = False,
-        ask_relay_to_broadcast: bool = False,
-    ) -> Reply:
-        """Put a reply together: header, options, what is echoed, and where to.
-
-        Args:
-            kind: Option 53.
-            area: Encoded options, to stand behind options 53 and 54.
-            yiaddr: The client's address to be.
-            ciaddr: The client's address as it is.
-            siaddr: Where the boot file is.
-            boot_fields: ``sname`` and ``file``.
-            broadcast: Whether the subnet always broadcasts.
-            ask_relay_to_broadcast: Whether a relay cannot reach the client otherwise.
-        """
-        message = self.message
-        raw = message.raw
-        options = message.options
-        area = self.via.head[kind] + area
-        if CLIENT_ID in options and len(options[CLIENT_ID]) > 1:
-            area += join_one(CLIENT_ID, options[CLIENT_ID])  # RFC 6842
-        if SUBNET_SELECTION in options and self.responder.network.selectable:
-            area += join_one(SUBNET_SELECTION, options[SUBNET_SELECTION])  # RFC 3011
-        if RELAY_AGENT_INFORMATION in options:  # RFC 3046 section 2.2: as it came, last
-            area += join_one(RELAY_AGENT_INFORMATION, options[RELAY_AGENT_INFORMATION])
-        if len(area) >= _SAFE_PAYLOAD - 240:
-            area, boot_fields = self._squeeze(area, boot_fields)
-        else:
-            area += b"\xff"
-        flags = raw[10:12]
-        if ask_relay_to_broadcast and raw[24:28] != _ZERO:
-            flags = bytes((flags[0] | 0x80, flags[1]))
-        data = b"".join(
-            (
-                b"\x02",
-                raw[1:3],
-                b"\0",
-                raw[4:8],
-                b"\0\0",
-                flags,
-                ciaddr,
-                yiaddr,
-                siaddr,
-                raw[24:44],
-                boot_fields,
-                MAGIC_COOKIE,
-                area,
-            )
-        )
-        if len(data) < MINIMUM_SIZE:
-            data = data.ljust(MINIMUM_SIZE, b"\0")
-        address, port, hardware = destination(
-            message, self.via, kind, yiaddr, broadcast=broadcast
-        )
-        return Reply(data, kind, address, port, hardware)
-
-    def _squeeze(self, area: bytes, boot_fields: bytes) -> tuple[bytes, bytes]:
-        """Make options fit that may be too long for the client (option 57)."""
-        options = self.message.options
-        limit = _SAFE_PAYLOAD
-        size = options.get(MAX_MESSAGE_SIZE, b"")
-        if len(size) >= 2:
-            limit = int.from_bytes(size[:2], "big") - 28
-            limit = min(max(limit, _SAFE_PAYLOAD), _LARGEST_PAYLOAD)
-        if 240 + len(area) < limit:
-            return area + b"\xff", boot_fields
-        mine = split(bytes(240) + area)
-        first = [c for c in (53, 54, 51, 58, 59, 61) if c in mine]
-        order = first + [code for code in mine if code not in first]
-        asked = PARAMETER_REQUEST_LIST in options
-        sname, file = boot_fields[:64], boot_fields[64:]
-        fitted = fit(
-            [(code, mine[code]) for code in order],
-            limit - 240,
-            file=asked and not any(file),
-            sname=asked and not any(sname),
-        )
-        return fitted.options, (fitted.sname or sname) + (fitted.file or file)
 
 
 class Discover(Exchange):
@@ -395,7 +229,7 @@ class Request(Exchange):
             # "RENEWING state": 'server identifier' and 'requested IP address' are not
             # filled in, 'ciaddr' is; the message is unicast.  "REBINDING state": the
             # same, broadcast.
-            unicast = self.via.unicast and message.raw[24:28] == _ZERO
+            unicast = self.via.unicast and message.raw[24:28] == ZERO
             client.state = ClientState.RENEWING if unicast else ClientState.REBINDING
             self.address = ciaddr
         elif requested:
@@ -515,21 +349,24 @@ class Inform(Exchange):
         subnet = self.subnet()
         option_set = subnet.options_with(result or None)
         requested = self.message.options.get(PARAMETER_REQUEST_LIST) or None
-        reply = self.reply(
+        reply = compose(
+            self.message,
+            self.via,
             ACK,
             option_set.tail(requested),
             ciaddr=raw[12:16],
             siaddr=option_set.siaddr,
             boot_fields=option_set.boot_fields,
             broadcast=True,
-            ask_relay_to_broadcast=raw[12:16] == _ZERO,
+            ask_relay_to_broadcast=raw[12:16] == ZERO,
+            echo_selection=self.responder.network.selectable,
         )
-        if raw[12:16] != _ZERO:
+        if raw[12:16] != ZERO:
             if raw[12] >= 224 or (raw[12] == 127 and not self.source.startswith("127")):
                 return Silence.NO_ADDRESS
             # Even if it came through a relay: the client can be reached.
             reply.address, reply.port = inet_ntoa(raw[12:16]), self.via.port + 1
-        elif raw[24:28] == _ZERO and self.source != "0.0.0.0":  # noqa: S104
+        elif raw[24:28] == ZERO and self.source != "0.0.0.0":  # noqa: S104
             reply.address = self.source
         return reply
 

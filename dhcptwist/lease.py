@@ -70,7 +70,9 @@ class Settings:
 
     def __bool__(self) -> bool:
         return bool(self.options) or not (
-            self.next_server is self.boot_file is self.server_name is None
+            self.next_server is None
+            and self.boot_file is None
+            and self.server_name is None
         )
 
 
@@ -129,7 +131,7 @@ class Lease:
         self.hostname = hostname
         self.relay = relay
         self.settings = settings
-        self.queued = 0.0
+        self.queued = 0
 
     def held(self, when: float) -> bool:
         """Whether nobody else may have the address now (an offer does not count)."""

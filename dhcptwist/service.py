@@ -202,6 +202,7 @@ class DHCPService(Service):
             (state / "probe").write_text(target + "\n", encoding="utf-8")
 
     def _hear(self) -> None:
+        assert self.storage is not None
         responder = Responder(self.network, authoritative=self.config.authoritative)
         for sock, via, frames in self._sockets:
             protocol = DHCPProtocol(
@@ -249,7 +250,8 @@ class DHCPService(Service):
         by = self.clock.step()
         if by:
             _log.warn("The wall clock was set by {by:.0f} seconds", by=by)
-            moved = maybeDeferred(self.storage.clock_stepped, by)
+            storage: Any = self.storage
+            moved: Deferred[None] = maybeDeferred(storage.clock_stepped, by)
             moved.addErrback(
                 lambda failure: _log.failure("Times could not be moved", failure)
             )

@@ -8,8 +8,7 @@ import pytest
 
 from dhcptwist.lease import Lease, Refused, Reservation, Settings
 from dhcptwist.testing import FakeClient, MemoryServer, ip, network, subnet
-from dhcptwist.wire import Message, MessageType
-from dhcptwist.wire import relay as option_82
+from dhcptwist.wire import Message, MessageType, relay as option_82
 
 
 DISCOVER, REQUEST = MessageType.DISCOVER, MessageType.REQUEST
@@ -181,7 +180,7 @@ class TestInitReboot:
         assert server.silences() == {"unknown-client": 1}
 
     def test_wrong_notion(self, server, who):
-        """"If the client's notion of its IP address is not correct": NAK."""
+        """NAK, "if the client's notion of its IP address is not correct"."""
         server.bind(who)
         got = server.receive(who.message(REQUEST, requested="192.0.2.12"))
         assert got.message.type == NAK
@@ -260,7 +259,8 @@ class TestNak:
     def test_contents(self, server):
         """54, 56, 61 and 82; addresses zero; nothing that was asked for."""
         who = FakeClient(
-            identifier=b"\x01\x02\x03", options={55: bytes([1, 3, 6, 51]), 82: b"\x01\x01x"}
+            identifier=b"\x01\x02\x03",
+            options={55: bytes([1, 3, 6, 51]), 82: b"\x01\x01x"},
         )
         got = server.receive(who.message(REQUEST, requested="10.0.0.5")).message
         assert list(got.options) == [53, 54, 56, 61, 82]
@@ -276,7 +276,7 @@ class TestNak:
         assert got.message.wants_broadcast
 
     def test_broadcast_even_with_ciaddr(self, server, who):
-        """"In all cases, when giaddr is zero"."""
+        """Broadcast, "in all cases, when giaddr is zero"."""
         got = server.receive(who.message(REQUEST, ciaddr="10.0.0.5"), "10.0.0.5")
         assert (got.address, got.hardware) == ("255.255.255.255", None)
 
@@ -402,7 +402,11 @@ class TestDestination:
     def test_frame(self, server, who):
         """TRAPS 18: no address yet, no broadcast asked for: a frame."""
         got = server.receive(who.message(DISCOVER))
-        assert (got.hardware, got.address, got.port) == (who.hardware[1:], "192.0.2.10", 68)
+        assert (got.hardware, got.address, got.port) == (
+            who.hardware[1:],
+            "192.0.2.10",
+            68,
+        )
 
     def test_no_right_to_frames(self, who):
         """Without the right to send frames it is broadcast, as 4.1 allows."""
@@ -516,7 +520,9 @@ class TestReplyOptions:
     def test_identifier_echoed(self, server):
         """TRAPS 42: RFC 6842, in OFFER and ACK."""
         who = FakeClient(identifier=b"\x00printer")
-        assert server.receive(who.message(DISCOVER)).message.options[61] == b"\x00printer"
+        assert (
+            server.receive(who.message(DISCOVER)).message.options[61] == b"\x00printer"
+        )
         assert server.bind(who).options[61] == b"\x00printer"
 
     @pytest.mark.parametrize("identifier", [b"", b"\x01"])
@@ -533,7 +539,7 @@ class TestReplyOptions:
                 (b"box\0", "box"),
                 (b"\0\0", ""),
                 (b"", ""),
-                (b"a\nb\x1b[31m", "a\\nb\\x1b[31m"),
+                (b"a\nb\x1b[31m", "a\\x0ab\\x1b[31m"),
             ]
         ):
             got = server.bind(FakeClient(f"02:00:00:00:01:0{n}", options={12: sent}))
@@ -548,7 +554,9 @@ class TestReplyOptions:
         assert {224, 225, 226} <= set(got.message.options)
         assert got.message.options[52] in (b"\x01", b"\x02", b"\x03")
         who.options[57] = (1400).to_bytes(2, "big")
-        more = MemoryServer(network(subnet(options=long))).receive(who.message(DISCOVER))
+        more = MemoryServer(network(subnet(options=long))).receive(
+            who.message(DISCOVER)
+        )
         assert set(long) <= set(more.message.options)
         assert 52 not in more.message.options
 
@@ -656,9 +664,18 @@ class TestNotForServers:
             (b"\x01\x01\x11" + bytes(297), "malformed"),
             (b"\x01\x01\x06" + bytes(297), "bootp"),
             (Message.build(op=2).encode(), "not-a-request"),
-            (Message.build(chaddr=bytes(6), options={53: b""}).encode(), "unknown-type"),
-            (Message.build(chaddr=bytes(6), options={53: b"\x05"}).encode(), "unknown-type"),
-            (Message.build(chaddr=bytes(6), options={53: b"\x63"}).encode(), "unknown-type"),
+            (
+                Message.build(chaddr=bytes(6), options={53: b""}).encode(),
+                "unknown-type",
+            ),
+            (
+                Message.build(chaddr=bytes(6), options={53: b"\x05"}).encode(),
+                "unknown-type",
+            ),
+            (
+                Message.build(chaddr=bytes(6), options={53: b"\x63"}).encode(),
+                "unknown-type",
+            ),
         ],
     )
     def test_counted(self, server, data, reason):

@@ -22,7 +22,7 @@ HOUSE = "dhcptwist"
 # From the ground up: what stands left of a "<" may not import what stands right of
 # it.  Between commas there is no import at all.
 ROOMS = (
-    "__init__ < wire < lease < network < client < interfaces < exchanges < config"
+    "__init__ < wire < lease < network < client < interfaces < replies < exchanges < config"
     " < clock < storage < transport < control < service < tap < ctl < testing"
 )
 

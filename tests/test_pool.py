@@ -269,7 +269,9 @@ class TestVerdicts:
 class TestReservations:
     """Putting them in and taking them out."""
 
-    @pytest.mark.parametrize("bad", ["10.0.0.1", "192.0.2.1", "192.0.2.0", "192.0.2.255"])
+    @pytest.mark.parametrize(
+        "bad", ["10.0.0.1", "192.0.2.1", "192.0.2.0", "192.0.2.255"]
+    )
     def test_impossible_addresses(self, server, owner, bad):
         """In no subnet, our own, no host's: said at once, nothing changed."""
         with pytest.raises(ValueError, match=bad):
@@ -441,9 +443,7 @@ class TestScale:
 
     def test_a_pool_of_a_whole_class_a(self, owner):
         """16 million addresses: made at once, and no larger for it."""
-        net = network(
-            subnet("10.0.0.0/8", "10.0.0.1-10.255.255.254", interface="eth0")
-        )
+        net = network(subnet("10.0.0.0/8", "10.0.0.1-10.255.255.254", interface="eth0"))
         server = MemoryServer(net)
         first = [server.bind(FakeClient(f"02:00:00:00:01:{n:02x}")) for n in range(50)]
         assert [got.yiaddr for got in first] == [ip("10.0.0.1") + n for n in range(50)]
@@ -454,7 +454,9 @@ class TestScale:
         server = MemoryServer(net)
         for n in range(3000):
             server.now += 0.1
-            server.receive(FakeClient(f"02:00:00:00:{n >> 8:02x}:{n & 255:02x}").message(DISCOVER))
+            server.receive(
+                FakeClient(f"02:00:00:00:{n >> 8:02x}:{n & 255:02x}").message(DISCOVER)
+            )
         index = server.storage.index
         assert len(index.offers) <= 301
         assert len(index.offer_of) <= 301
@@ -523,7 +525,9 @@ class Churn(RuleBasedStateMachine):
         """A client leaves."""
         if number in self.belief:
             address, _ = self.belief.pop(number)
-            gone = self.clients[number].message(MessageType.RELEASE, ciaddr=text(address))
+            gone = self.clients[number].message(
+                MessageType.RELEASE, ciaddr=text(address)
+            )
             self.server.receive(gone)
 
     @rule(number=st.integers(0, 6))
@@ -573,7 +577,10 @@ class Churn(RuleBasedStateMachine):
     def is_revoked(self, address, silent):
         """Somebody takes a lease away."""
         self.prober.answers = not silent
-        if answer(self.server.storage.revoke(FIRST + address, self.server.now)) and silent:
+        if (
+            answer(self.server.storage.revoke(FIRST + address, self.server.now))
+            and silent
+        ):
             for n, (a, _) in list(self.belief.items()):
                 if a == FIRST + address:
                     del self.belief[n]
@@ -607,7 +614,8 @@ class Churn(RuleBasedStateMachine):
         for n in range(5):
             self.is_cancelled(n)
         given = {
-            self.server.bind(FakeClient(f"02:00:00:00:77:0{n}")).yiaddr for n in range(4)
+            self.server.bind(FakeClient(f"02:00:00:00:77:0{n}")).yiaddr
+            for n in range(4)
         }
         assert given == {FIRST + n for n in range(4)}
 

@@ -32,6 +32,7 @@ class FakeReactor(Clock):
     """A clock whose ``callFromThread`` is at once."""
 
     def callFromThread(self, function, *arguments):
+        """Call it."""
         function(*arguments)
 
 
@@ -42,9 +43,7 @@ class Disk:
         self.path = path
         self.reactor = FakeReactor()
         self.network = network() if net is None else net
-        self.storage = SQLiteStorage(
-            self.network, path, self.reactor, reservations
-        )
+        self.storage = SQLiteStorage(self.network, path, self.reactor, reservations)
         self.storage.start(1000.0)
         # The thread has nothing to do: the test takes its work.
         journal = self.storage.journal
@@ -157,7 +156,11 @@ class TestDurability:
         figures = disk.storage.journal.figures()
         assert (figures["transactions"], figures["rows"]) == (2, 4)
         assert figures["largest"] == 3
-        acks = [sent.message for sent in disk.server.sent if sent.message.options[53] == b"\5"]
+        acks = [
+            sent.message
+            for sent in disk.server.sent
+            if sent.message.options[53] == b"\5"
+        ]
         assert [ack.yiaddr for ack in acks] == [FIRST + n for n in range(4)]
 
     def test_settings_of_the_file(self, disk):
@@ -183,7 +186,9 @@ class TestDurability:
         disk.sync()
         assert disk.server.sent[-1].message.type == MessageType.ACK
 
-    def test_a_failed_write_takes_back_what_was_built_on_it(self, disk, logged_failures):
+    def test_a_failed_write_takes_back_what_was_built_on_it(
+        self, disk, logged_failures
+    ):
         """What was decided upon an unwritten change is undone with it."""
         one, two = FakeClient("02:00:00:00:01:01"), FakeClient("02:00:00:00:01:02")
         disk.bind(one)
@@ -259,7 +264,15 @@ class TestRestart:
         disk.close()
         again = Disk(tmp_path / "leases.sqlite")
         read = again.storage.index.leases[FIRST]
-        for name in ("state", "key", "hardware", "since", "expires", "hostname", "relay"):
+        for name in (
+            "state",
+            "key",
+            "hardware",
+            "since",
+            "expires",
+            "hostname",
+            "relay",
+        ):
             assert getattr(read, name) == getattr(lease, name)
         assert again.storage.index.by_hardware[who.hardware] == FIRST
         again.close()
@@ -287,13 +300,17 @@ class TestRestart:
             circuit_id=b"eth\x00",
             remote_id=b"sw",
             hostname="box",
-            settings=Settings({12: b"box", 224: b"\x00\xff"}, ip("192.0.2.9"), "f", "s"),
+            settings=Settings(
+                {12: b"box", 224: b"\x00\xff"}, ip("192.0.2.9"), "f", "s"
+            ),
             source="netbox",
             on_conflict=OnConflict.MOVE,
             expires=2000.0,
         )
         short = Reservation(FIRST + 1, client_id=b"id", source="x", expires=999.0)
-        only = Reservation(None, hardware=FakeClient().hardware, hostname="h", source="x")
+        only = Reservation(
+            None, hardware=FakeClient().hardware, hostname="h", source="x"
+        )
         for each in (pushed, short, only):
             made = disk.storage.reserve(each, 900.0)
             disk.sync()
@@ -368,7 +385,8 @@ class TestFile:
         connection = sqlite3.connect(path)
         for address, state in ((5_000_000_000, 2), (FIRST, 77), (FIRST + 1, 2)):
             connection.execute(
-                "INSERT INTO lease VALUES (?,?,x'01',x'',0,9e9,'',x'')", (address, state)
+                "INSERT INTO lease VALUES (?,?,x'01',x'',0,9e9,'',x'')",
+                (address, state),
             )
         connection.commit()
         connection.close()

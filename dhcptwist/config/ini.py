@@ -83,14 +83,9 @@ def read(text: str, problems: list[Problem]) -> list[Section]:
         line = line.strip()
         entry = None
         if line.startswith("["):
-            if not line.endswith("]"):
-                problems.append(Problem(number, "", "", f"{line!r} lacks its ]"))
+            section = _section(line, number, problems)
+            if section is None:
                 continue
-            words = line[1:-1].split(None, 1)
-            if not words:
-                problems.append(Problem(number, "", "", "a section without a name"))
-                words = [""]
-            section = Section(words[0], words[1].strip() if words[1:] else "", number)
             if section.heading in known:
                 problems.append(
                     Problem(number, section.heading, "", "this section is here twice")
@@ -114,6 +109,17 @@ def read(text: str, problems: list[Problem]) -> list[Section]:
         else:
             sections[-1].entries[key] = entry
     return sections
+
+
+def _section(line: str, number: int, problems: list[Problem]) -> Section | None:
+    if not line.endswith("]"):
+        problems.append(Problem(number, "", "", f"{line!r} lacks its ]"))
+        return None
+    words = line[1:-1].split(None, 1)
+    if not words:
+        problems.append(Problem(number, "", "", "a section without a name"))
+        words = [""]
+    return Section(words[0], words[1].strip() if words[1:] else "", number)
 
 
 def _lines(text: str) -> Iterator[tuple[int, str]]:

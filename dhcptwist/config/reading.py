@@ -261,7 +261,9 @@ class Reading:
     def _reservation(self, section: Section) -> Reservation | None:
         values = self._values(section, RESERVATION_KEYS)
         options = self._options(section)
-        keys = [k for k in ("hardware", "client-id", "circuit-id") if k in values]
+        keys: list[str] = [
+            k for k in ("hardware", "client-id", "circuit-id") if k in values
+        ]
         if "remote-id" in values and "circuit-id" not in values:
             keys.append("remote-id")
         wanted = {"hardware", "client-id", "circuit-id", "remote-id"}

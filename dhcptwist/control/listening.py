@@ -191,7 +191,7 @@ async def _listen_unix(
     reactor: Any, text: str, state: Path, server: ControlServer
 ) -> tuple[IListeningPort, str]:
     first, named = _words(text)
-    path = state.absolute() / (first or named.get("address", ""))
+    path = state.absolute() / (first or named.get("address", ""))  # noqa: ASYNC240 - no I/O
     try:
         mode = int(named["mode"], 8)
     except (KeyError, ValueError):

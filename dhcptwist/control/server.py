@@ -283,17 +283,17 @@ class Answers(amp.CommandLocator):
             if size > PAGE_BYTES:
                 break
             page[name] = subnets[name]
-        answer = {"status": figures | {"subnets": page}}
+        answer: dict[str, Any] = {"status": figures | {"subnets": page}}
         if page and begin + len(page) < len(names):
-            answer["next"] = next(reversed(page))
+            answer["next"] = list(page)[-1]
         return answer
 
 
 def _declared(failure: Failure, name: bytes) -> Failure:
     """Any error as one that the command declares."""
-    if failure.check(amp.RemoteAmpError) and failure.value.local is not None:
-        failure = failure.value.local
-    error = failure.value
+    error: Any = failure.value
+    if isinstance(error, amp.RemoteAmpError) and error.local is not None:
+        error = error.local.value
     if isinstance(error, AddressInUse):
         until = None if error.until == inf else error.until
         error = commands.AddressInUse(str(error), holder=error.holder, until=until)

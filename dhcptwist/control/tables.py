@@ -37,7 +37,7 @@ def pairs(values: Iterable[tuple[str, Any]]) -> str:
 def duration(seconds: float) -> str:
     """Seconds in the two largest units that fit: ``3d 4h``, ``12m 30s``."""
     left = int(max(seconds, 0))
-    parts = []
+    parts: list[str] = []
     for unit, size in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)):
         if left >= size or (unit == "s" and not parts):
             parts.append(f"{left // size}{unit}")
@@ -89,7 +89,7 @@ def _reservation(each: dict[str, Any]) -> tuple[Any, ...]:
 def status(figures: dict[str, Any]) -> str:
     """The server's figures."""
     packets = figures["packets"]
-    parts = [
+    parts: list[str] = [
         pairs(
             [
                 ("version", figures["version"]),

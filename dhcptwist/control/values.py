@@ -124,7 +124,7 @@ def read_who(values: dict[str, Any]) -> Reservation | None:
     Raises:
         InvalidRequest: More than one client is named.
     """
-    kinds = [kind for kind in ("hardware", "client_id") if kind in values]
+    kinds: list[str] = [kind for kind in ("hardware", "client_id") if kind in values]
     if "circuit_id" in values or "remote_id" in values:
         kinds.append("circuit_id")
     if len(kinds) > 1:
@@ -171,14 +171,14 @@ def read_reservation(given: dict[str, Any], source: str, when: float) -> Reserva
     lifetime = given.get("lifetime")
     if lifetime is not None and lifetime <= 0:
         raise InvalidRequest("lifetime: must be at least one second")
-    endless = lifetime is None or lifetime >= _LONGEST
+    endless = lifetime is not None and lifetime >= _LONGEST
     reservation = replace(
         who,
         address=values.get("address"),
         hostname=hostname,
         source=source,
         on_conflict=conflict,
-        expires=inf if endless else when + lifetime,
+        expires=inf if endless or lifetime is None else when + lifetime,
     )
     return reservation_with(reservation, settings)
 

@@ -30,8 +30,8 @@ from ..lease import (
 )
 from ..network import Subnet
 from ..wire.codes import INFINITE
+from .choosing import Choosing
 from .index import Area
-from .reserving import Reserving
 
 
 _log = Logger()
@@ -50,7 +50,7 @@ RESERVED_DECLINE_HOLD = 600
 
 
 @implementer(IStorage)
-class PoolStorage(Reserving):
+class PoolStorage(Choosing):
     """Static and dynamic addresses in one pool.
 
     Override `reservation_for` to ask another system who a client is.  See `PoolState`
@@ -205,69 +205,11 @@ class PoolStorage(Reserving):
         for subnet in client.subnets:
             index.lapse(index.area(subnet), when)
         index.expire(when)
-        chosen = self._choose(client, when)
+        chosen = self.choose(client, when)
         if chosen is None:
             return Silence.POOL_EXHAUSTED
         subnet, address = chosen
         return self._propose(client, subnet, address, when, settings, until)
-
-    def _choose(
-        self, client: Client, when: float, avoid: int = 0
-    ) -> tuple[Subnet, int] | None:
-        """A dynamic address for a client, in the order of RFC 2131 section 4.3.1."""
-        index = self.index
-        key = client.key
-        # "The client's current address as recorded in the client's current binding,
-        # ELSE the client's previous address … if that address is in the server's pool
-        # of available addresses and not already allocated"
-        lease = index.of_client(key, client.subnets)
-        wishes = [] if lease is None else [lease.address]
-        # What it was offered is its own, too, until the offer ends.
-        if key in index.offer_of:
-            wishes.append(index.offer_of[key])
-        # "ELSE the address requested in the 'Requested IP Address' option, if that
-        # address is valid and not already allocated"
-        if client.requested:
-            wishes.append(client.requested)
-        for address in wishes:
-            subnet = client.subnet_of(address)
-            if (
-                subnet is not None
-                and address != avoid
-                and subnet.in_pools(address)
-                and self._available(address, key, when)
-            ):
-                return subnet, address
-        # "ELSE a new address allocated from the server's pool of available addresses"
-        self._learn_relay(client)
-        for subnet in client.subnets:
-            taken = index.area(subnet).free.take(
-                lambda address, subnet=subnet: (  # type: ignore[misc]
-                    address not in subnet.excluded
-                    and address not in self.network.addresses
-                    and address not in self._relays
-                    and address != avoid
-                    and self._available(address, key, when)
-                )
-            )
-            if taken is not None:
-                return subnet, taken
-        return None
-
-    def _available(self, address: int, key: bytes, when: float) -> bool:
-        """Whether a client may have an address by the dynamic rules."""
-        index = self.index
-        lease = index.leases.get(address)
-        if (
-            lease is not None
-            and lease.held(when)
-            and (lease.key != key or lease.state != LeaseState.BOUND)
-        ):
-            return False
-        offer = index.offers.get(address)
-        if offer is not None and offer.key != key and offer.expires > when:
-            return False
-        return not self.is_reserved(address, when)
 
     def _propose(
         self,
@@ -318,7 +260,6 @@ class PoolStorage(Reserving):
         if subnet is None:
             return None
         area = index.area(subnet)
-        lease = index.leases.get(address)
         settings = None if reservation is None else reservation.settings
         until = inf
         if reservation is not None and reservation.address is not None:
@@ -332,24 +273,37 @@ class PoolStorage(Reserving):
                 if address == wanted:
                     return Refused("your reserved address is not free yet")
                 until = self._patience(blocker, when)
+        return self._commit_dynamic(client, area, address, when, reservation, until)
+
+    def _commit_dynamic(
+        self,
+        client: Client,
+        area: Area,
+        address: int,
+        when: float,
+        reservation: Reservation | None,
+        until: float,
+    ) -> Any:
+        """An address that is not reserved for this client."""
+        index = self.index
+        lease = index.leases.get(address)
+        settings = None if reservation is None else reservation.settings
         mine = (
             lease is not None
             and lease.key == client.key
             and lease.state in (LeaseState.BOUND, LeaseState.RELEASED)
         )
+        refused = self._refusal(client, lease, address, when, reservation, mine=mine)
+        if refused is not None:
+            return refused
         owner = self.reserved.by_address.get(address)
-        if owner is not None and owner.expires > when and owner is not reservation:
-            if not mine or lease is None or lease.expires - when < 1:
-                return Refused("reserved for another client")
+        theirs = owner is not reservation and owner is not None
+        if owner is not None and theirs and owner.expires > when and lease is not None:
             return self._yield_to(owner, client, area, lease, when, settings)
-        if lease is not None and lease.held(when) and not mine:
-            return Refused("in use by another client")
+        if not area.subnet.in_pools(address) or address in self.network.addresses:
+            known = mine or client.state == ClientState.SELECTING
+            return Refused("not an address of a pool") if known else None
         offer = index.offers.get(address)
-        if offer is not None and offer.key != client.key and offer.expires > when:
-            return Refused("offered to another client")
-        if not subnet.in_pools(address) or address in self.network.addresses:
-            other = mine or client.state == ClientState.SELECTING
-            return Refused("not an address of a pool") if other else None
         if (
             mine
             or (offer is not None and offer.key == client.key)
@@ -359,6 +313,29 @@ class PoolStorage(Reserving):
         if index.of_client(client.key, client.subnets) is not None:
             # "If the client's notion of its IP address is not correct …"
             return Refused("another address is yours")
+        return None
+
+    def _refusal(
+        self,
+        client: Client,
+        lease: Lease | None,
+        address: int,
+        when: float,
+        reservation: Reservation | None,
+        *,
+        mine: bool,
+    ) -> Refused | None:
+        """Why a client may not have an address that somebody else has; or None."""
+        owner = self.reserved.by_address.get(address)
+        if owner is not None and owner.expires > when and owner is not reservation:
+            if not mine or lease is None or lease.expires - when < 1:
+                return Refused("reserved for another client")
+            return None
+        if lease is not None and lease.held(when) and not mine:
+            return Refused("in use by another client")
+        offer = self.index.offers.get(address)
+        if offer is not None and offer.key != client.key and offer.expires > when:
+            return Refused("offered to another client")
         return None
 
     def _yield_to(
@@ -381,7 +358,7 @@ class PoolStorage(Reserving):
                 index.lapse(index.area(subnet), when)
             index.expire(when)
             client.requested = 0
-            chosen = self._choose(client, when, avoid=lease.address)
+            chosen = self.choose(client, when, avoid=lease.address)
             if chosen is not None:
                 self._propose(client, *chosen, when, settings)
                 return Refused("reserved for another client")
@@ -471,14 +448,3 @@ class PoolStorage(Reserving):
             and bool(client.hardware)
             and lease.hardware == client.hardware
         )
-
-    def _learn_relay(self, client: Client) -> None:
-        """Never give away the address of the relay that asks."""
-        giaddr = client.message.giaddr
-        if (
-            giaddr
-            and giaddr not in self._relays
-            and len(self._relays) < 4096
-            and client.subnet_of(giaddr) is not None
-        ):
-            self._relays.add(giaddr)

@@ -67,30 +67,19 @@ class Reserving(PoolState):
             ReservationConflict: It may not.
             ValueError: The address cannot be reserved.
         """
-        subnet = None
         replaced: list[Reservation] = []
-        if new.address is not None:
-            text = str(IPv4Address(new.address))
-            subnet = self.network.subnet_of(new.address)
-            if subnet is None:
-                raise ValueError(f"{text} is in no subnet of this server")
-            if new.address in self.network.addresses:
-                raise ValueError(f"{text} is an address of the server itself")
-            cidr = subnet.cidr
-            if cidr.prefixlen < 31 and new.address in (
-                int(cidr.network_address),
-                int(cidr.broadcast_address),
-            ):
-                raise ValueError(f"{text} is no host's address in {cidr}")
-            there = self.reserved.by_address.get(new.address)
-            if there is not None:
-                if there.who != new.who:
-                    raise ReservationConflict(
-                        f"{text} is reserved for another client by"
-                        f" {there.source!r}; cancel that first",
-                        there.source,
-                    )
-                replaced.append(there)
+        subnet = self._home(new)
+        there = (
+            None if new.address is None else self.reserved.by_address.get(new.address)
+        )
+        if there is not None:
+            if there.who != new.who:
+                raise ReservationConflict(
+                    f"{IPv4Address(new.address or 0)} is reserved for another client"
+                    f" by {there.source!r}; cancel that first",
+                    there.source,
+                )
+            replaced.append(there)
         for old in self.reserved.of(new.who):
             same_place = (old.address is None) == (new.address is None) and (
                 old.address is None or subnet is None or subnet.contains(old.address)
@@ -105,6 +94,26 @@ class Reserving(PoolState):
                     old.source,
                 )
         return replaced
+
+    def _home(self, new: Reservation) -> Subnet | None:
+        """The subnet of a reservation's address; None if it has no address.
+
+        Raises:
+            ValueError: The address cannot be reserved.
+        """
+        if new.address is None:
+            return None
+        text = str(IPv4Address(new.address))
+        subnet = self.network.subnet_of(new.address)
+        if subnet is None:
+            raise ValueError(f"{text} is in no subnet of this server")
+        if new.address in self.network.addresses:
+            raise ValueError(f"{text} is an address of the server itself")
+        cidr = subnet.cidr
+        ends = int(cidr.network_address), int(cidr.broadcast_address)
+        if cidr.prefixlen < 31 and new.address in ends:
+            raise ValueError(f"{text} is no host's address in {cidr}")
+        return subnet
 
     def _verdict(
         self, reservation: Reservation, blocker: Lease | None

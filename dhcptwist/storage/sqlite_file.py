@@ -246,13 +246,22 @@ class SQLiteFile:
             self._connection = None
 
 
-_LEASE_TYPES = (int, int, bytes, bytes, float, (float, NoneType), str, bytes)
+_LEASE_TYPES: tuple[Any, ...] = (
+    int,
+    int,
+    bytes,
+    bytes,
+    float,
+    (float, NoneType),
+    str,
+    bytes,
+)
 _STATES = {state.value: state for state in LeaseState}
 
 
 def _lease(row: tuple[Any, ...]) -> Lease | None:
     """A lease from its row; None for a row that no version of ours wrote."""
-    if not all(map(isinstance, row, _LEASE_TYPES)):
+    if not all(isinstance(*each) for each in zip(row, _LEASE_TYPES, strict=True)):
         return None
     address, state, client, hardware, since, expires, hostname, relay = row
     if state not in _STATES or not 0 < address < 1 << 32 or not client:

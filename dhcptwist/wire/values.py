@@ -71,7 +71,12 @@ def visible(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(
-        c if c.isprintable() else c.encode("unicode_escape").decode() for c in text
+        c
+        if c.isprintable()
+        else f"\\x{ord(c):02x}"
+        if c < "\u0100"
+        else f"\\u{ord(c):04x}"
+        for c in text
     )
 
 

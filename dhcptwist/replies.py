@@ -1,0 +1,199 @@
+"""What goes back: a reply put together, and where it goes (RFC 2131 section 4.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from socket import inet_ntoa
+
+from .network import Via
+from .wire.codes import (
+    CLIENT_ID,
+    MAGIC_COOKIE,
+    MAX_MESSAGE_SIZE,
+    PARAMETER_REQUEST_LIST,
+    RELAY_AGENT_INFORMATION,
+    SUBNET_SELECTION,
+    HardwareType,
+    MessageType,
+)
+from .wire.message import MINIMUM_SIZE, Message
+from .wire.options import fit, join_one, split
+
+
+ZERO = b"\0\0\0\0"
+_NO_BOOT_FIELDS = bytes(192)
+_BROADCAST = "255.255.255.255"
+
+OFFER = int(MessageType.OFFER)
+ACK = int(MessageType.ACK)
+NAK = int(MessageType.NAK)
+
+#: A payload that every client takes: RFC 2131 section 2 asks for an IP datagram of 576
+#: bytes, of which 28 are the IP and UDP headers.
+_SAFE_PAYLOAD = 576 - 28
+_LARGEST_PAYLOAD = 1500 - 28
+
+
+class Reply:
+    """A datagram and where it goes.
+
+    Attributes:
+        data: The payload.
+        kind: Option 53, to count it by.
+        address, port: Where to, for the socket.
+        hardware: The link address to send a frame to instead, for a client that
+            cannot be reached by IP yet; None for an ordinary datagram.
+    """
+
+    __slots__ = ("address", "data", "hardware", "kind", "port")
+
+    def __init__(
+        self, data: bytes, kind: int, address: str, port: int, hardware: bytes | None
+    ) -> None:
+        self.data = data
+        self.kind = kind
+        self.address = address
+        self.port = port
+        self.hardware = hardware
+
+
+def destination(
+    message: Message, via: Via, kind: int, yiaddr: bytes, *, broadcast: bool
+) -> tuple[str, int, bytes | None]:
+    """Where a reply to a client's message goes: RFC 2131 section 4.1.
+
+    Args:
+        message: What the client sent.
+        via: The interface it came in by.
+        kind: The reply's message type.
+        yiaddr: The address it is given.
+        broadcast: Whether its subnet always broadcasts.
+
+    Returns:
+        Address, port, and the hardware address for a frame or None.
+    """
+    raw = message.raw
+    # "If the 'giaddr' field in a DHCP message from a client is non-zero, the server
+    # sends any return messages to the 'DHCP server' port on the BOOTP relay agent."
+    if raw[24:28] != ZERO:
+        return inet_ntoa(raw[24:28]), via.port, None
+    client_port = via.port + 1
+    # "In all cases, when 'giaddr' is zero, the server broadcasts any DHCPNAK messages
+    # to 0xffffffff."
+    if kind == NAK:
+        return _BROADCAST, client_port, None
+    # "If the 'giaddr' field is zero and the 'ciaddr' field is nonzero, then the server
+    # unicasts DHCPOFFER and DHCPACK messages to the address in 'ciaddr'."  Table 5
+    # wants it zero in a DISCOVER, and clients that fill it there do not listen to it.
+    if kind == ACK and raw[12:16] != ZERO:
+        return inet_ntoa(raw[12:16]), client_port, None
+    # "If 'giaddr' is zero and 'ciaddr' is zero, and the broadcast bit is set, then the
+    # server broadcasts"; it has to where there is no hardware address (RFC 4390).
+    hlen = raw[2]
+    if (
+        raw[10] & 0x80
+        or broadcast
+        or not via.frames
+        or raw[1] != HardwareType.ETHERNET
+        or hlen != 6
+        or raw[28] & 1
+    ):
+        return _BROADCAST, client_port, None
+    # "If the broadcast bit is not set and 'giaddr' is zero and 'ciaddr' is zero, then
+    # the server unicasts to the client's hardware address and 'yiaddr' address."
+    return inet_ntoa(yiaddr), client_port, raw[28:34]
+
+
+def compose(
+    message: Message,
+    via: Via,
+    kind: int,
+    area: bytes,
+    *,
+    yiaddr: bytes = ZERO,
+    ciaddr: bytes = ZERO,
+    siaddr: bytes = ZERO,
+    boot_fields: bytes = _NO_BOOT_FIELDS,
+    broadcast: bool = False,
+    ask_relay_to_broadcast: bool = False,
+    echo_selection: bool = False,
+) -> Reply:
+    """Put a reply together: header, options, what is echoed, and where to.
+
+    Args:
+        message: What the client sent.
+        via: The interface it came in by.
+        kind: Option 53.
+        area: Encoded options, to stand behind options 53 and 54.
+        yiaddr: The client's address to be.
+        ciaddr: The client's address as it is.
+        siaddr: Where the boot file is.
+        boot_fields: ``sname`` and ``file``.
+        broadcast: Whether the subnet always broadcasts.
+        ask_relay_to_broadcast: Whether a relay cannot reach the client otherwise.
+        echo_selection: Whether the subnet may have been chosen by option 118.
+    """
+    raw = message.raw
+    options = message.options
+    area = via.head[kind] + area
+    if CLIENT_ID in options and len(options[CLIENT_ID]) > 1:
+        area += join_one(CLIENT_ID, options[CLIENT_ID])  # RFC 6842
+    if echo_selection and SUBNET_SELECTION in options:
+        area += join_one(SUBNET_SELECTION, options[SUBNET_SELECTION])  # RFC 3011
+    if RELAY_AGENT_INFORMATION in options:  # RFC 3046 section 2.2: as it came, last
+        area += join_one(RELAY_AGENT_INFORMATION, options[RELAY_AGENT_INFORMATION])
+    if len(area) >= _SAFE_PAYLOAD - 240:
+        area, boot_fields = _squeeze(options, area, boot_fields)
+    else:
+        area += b"\xff"
+    flags = raw[10:12]
+    if ask_relay_to_broadcast and raw[24:28] != ZERO:
+        flags = bytes((flags[0] | 0x80, flags[1]))
+    data = b"".join(
+        (
+            b"\x02",
+            raw[1:3],
+            b"\0",
+            raw[4:8],
+            b"\0\0",
+            flags,
+            ciaddr,
+            yiaddr,
+            siaddr,
+            raw[24:44],
+            boot_fields,
+            MAGIC_COOKIE,
+            area,
+        )
+    )
+    if len(data) < MINIMUM_SIZE:
+        data = data.ljust(MINIMUM_SIZE, b"\0")
+    address, port, hardware = destination(
+        message, via, kind, yiaddr, broadcast=broadcast
+    )
+    return Reply(data, kind, address, port, hardware)
+
+
+def _squeeze(
+    options: Mapping[int, bytes], area: bytes, boot_fields: bytes
+) -> tuple[bytes, bytes]:
+    """Make options fit that may be too long for the client (option 57)."""
+    limit = _SAFE_PAYLOAD
+    size = options.get(MAX_MESSAGE_SIZE, b"")
+    if len(size) >= 2:
+        limit = int.from_bytes(size[:2], "big") - 28
+        limit = min(max(limit, _SAFE_PAYLOAD), _LARGEST_PAYLOAD)
+    if 240 + len(area) < limit:
+        return area + b"\xff", boot_fields
+    mine = split(bytes(240) + area)
+    first = [c for c in (53, 54, 51, 58, 59, 61) if c in mine]
+    order = first + [code for code in mine if code not in first]
+    asked = PARAMETER_REQUEST_LIST in options
+    sname, file = boot_fields[:64], boot_fields[64:]
+    fitted = fit(
+        [(code, mine[code]) for code in order],
+        limit - 240,
+        file=asked and not any(file),
+        sname=asked and not any(sname),
+    )
+    return fitted.options, (fitted.sname or sname) + (fitted.file or file)
