@@ -56,8 +56,6 @@ class DHCPService(Service):
         control_port: Where the control channel listens, or None.
     """
 
-    name = "dhcp"
-
     def __init__(
         self, reactor: Any, config: Config, storage: IStorage | None = None
     ) -> None:

@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from threading import Event
 from time import monotonic
+from typing import Any
 
 import greenlet
 import pytest
@@ -185,6 +186,7 @@ class Site:
     Args:
         directory: Where everything lies.
         pools, storage, listen: What the configuration says.
+        path: Where the server finds modules beside this checkout's.
 
     Attributes:
         port: The server's port.
@@ -199,8 +201,10 @@ class Site:
         pools: str = "127.7.0.10 - 127.7.0.250",
         storage: str = "sqlite:leases.sqlite",
         listen: str = "",
+        path: Path = ROOT,
     ) -> None:
         self.directory = directory
+        self.environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{path}"}
         self.port = free_port()
         self.state = directory / "state"
         self.ini = SITE.format(
@@ -257,7 +261,7 @@ class Site:
                 f"--config={path}",
             ],
             cwd=self.directory,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            env=self.environment,
         )
         end = monotonic() + 30
         while self.log.count("dhcptwist is serving") == before:
@@ -308,7 +312,7 @@ def make_site(tmp_path: Path) -> Iterator[Callable[..., Site]]:
     """Give a maker of sites; each has its own port and directory."""
     sites: list[Site] = []
 
-    def make(**keys: str) -> Site:
+    def make(**keys: Any) -> Site:
         directory = tmp_path / f"site{len(sites)}"
         directory.mkdir()
         sites.append(Site(directory, **keys))

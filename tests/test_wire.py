@@ -487,7 +487,7 @@ class TestReading:
             (b"\0\0", ""),
             (b"", ""),
             (b"a\0b", r"a\x00b"),
-            (b"a\nb\x1b[31m", r"a\nb\x1b[31m"),
+            (b"a\nb\x1b[31m", r"a\x0ab\x1b[31m"),
             ("Büro".encode(), "Büro"),
             (b"B\xfcro", r"B\xfcro"),
             ("a\u2028b\u202e".encode(), r"a\u2028b\u202e"),

@@ -1,0 +1,215 @@
+"""What the README and the manual show is run here, so that it stays true."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dhcptwist.config import load
+from dhcptwist.lease import parse_hardware
+from dhcptwist.wire import MessageType
+
+
+ROOT = Path(__file__).resolve().parents[1]
+EXAMPLES = ROOT / "docs" / "examples"
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+]
+MINE = "00:11:22:33:44:55"
+
+
+def blocks(page: Path) -> list[str]:
+    """Give the Python code that a page shows."""
+    return re.findall(r"```python\n(.*?)```", page.read_text("utf-8"), re.DOTALL)
+
+
+def commands(page: Path) -> list[str]:
+    """Give the dhcpctl commands that a page shows."""
+    lines = re.findall(
+        r"^    (?:\.venv/bin/)?dhcpctl (.*)$", page.read_text("utf-8"), re.MULTILINE
+    )
+    return [line for line in lines if "--server" not in line]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_code_is_that_of_an_example_or_runs(page: Path) -> None:
+    """No page shows code that nobody has run."""
+    examples = [path.read_text("utf-8") for path in EXAMPLES.glob("*.py")]
+    for block in blocks(page):
+        if not any(block in example for example in examples):
+            exec(compile(block, str(page), "exec"), {"__name__": page.stem})
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    """What a page links to is there."""
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", page.read_text("utf-8")):
+        assert (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", ROOT / "docs" / "control.md"])
+def test_commands(page: Path, make_site: Callable[..., Any]) -> None:
+    """Every dhcpctl command of a page does what it says, on the example's server."""
+    site = make_site(listen="unix:control.sock:mode=600")
+    example = (ROOT / "etc" / "dhcp.ini").read_text("utf-8")
+    listen = "listen = tcp:6768:interface=127.0.0.1"
+    for old, new in (
+        ("port = 6767", f"port = {site.port}"),
+        ("state = dhcptwist-state", f"state = {site.state}"),
+        (listen, "listen = unix:control.sock:mode=600"),
+    ):
+        assert old in example
+        example = example.replace(old, new)
+    site.ini = example
+    site.start()
+    found = commands(page)
+    assert len(found) > 3
+    for line in found:
+        if "revoke" in line:  # there must be a lease to take away
+            run_ctl(site, "probe", "--keep", "--hardware", "00:11:22:33:44:66")
+        run_ctl(site, *shlex.split(line))
+
+
+def run_ctl(site: Any, *words: str) -> str:
+    """Run dhcpctl, which must succeed, and give what it printed."""
+    done = subprocess.run(
+        [sys.executable, "-m", "dhcptwist.ctl", "--state", str(site.state), *words],
+        env=site.environment,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 0, (words, done.stdout, done.stderr)
+    return done.stdout
+
+
+def test_table(make_site: Callable[..., Any]) -> None:
+    """The storage of twenty lines answers whom it knows, and nobody else."""
+    site = make_site(storage="python:table:make", path=EXAMPLES)
+    site.ini = site.ini.replace("127.7.0.0/16", "192.0.2.0/24").replace(
+        "127.7.0", "192.0.2"
+    )
+    site.start()
+    relay, mine = site.relay(), site.client(1)
+    mine.hardware = parse_hardware(MINE)
+    assert relay.bind(mine).yiaddr == 0xC0000232
+    wrong = mine.message(MessageType.REQUEST, options={50: bytes((192, 0, 2, 9))})
+    assert relay.ask(wrong).type == MessageType.NAK
+    relay.send(site.client(2).message(MessageType.DISCOVER))
+    assert relay.bind(mine).yiaddr == 0xC0000232  # and before that, no other answer
+
+
+def test_members(make_site: Callable[..., Any]) -> None:
+    """Members get the address of the club's table, guests one of the pool."""
+    site = make_site(storage="python:members:make", path=EXAMPLES)
+    with sqlite3.connect(site.directory / "members.sqlite") as database:
+        database.execute("CREATE TABLE computer (hardware TEXT, address TEXT)")
+        database.execute("INSERT INTO computer VALUES (?, '127.7.0.5')", (MINE,))
+    database.close()
+    site.start()
+    relay, member = site.relay(), site.client(1)
+    member.hardware = parse_hardware(MINE)
+    assert relay.bind(member).yiaddr == 0x7F070005
+    assert relay.bind(site.client(2)).yiaddr == 0x7F07000A
+
+
+@pytest.mark.parametrize("name", ["embedded", "two_servers"])
+def test_embedding(name: str, make_site: Callable[..., Any], tmp_path: Path) -> None:
+    """The examples of servers in other programs serve, and end when they are told."""
+    sites = [make_site(), make_site()]
+    program = (EXAMPLES / f"{name}.py").read_text("utf-8")
+    config = (ROOT / "etc" / "dhcp.ini").read_text("utf-8")
+    for old, site in zip((6767, 6769), sites, strict=True):
+        assert str(old) in program or name == "embedded"
+        program = program.replace(str(old), str(site.port))
+        config = config.replace(str(old), str(site.port))
+    (tmp_path / "etc").mkdir()
+    config = config.replace("listen = tcp:6768:interface=127.0.0.1", "listen =")
+    (tmp_path / "etc" / "dhcp.ini").write_text(config, "utf-8")
+    path = tmp_path / f"{name}.py"
+    path.write_text(program.replace("from table ", "from examples.table "), "utf-8")
+    environment = {**sites[0].environment, "PYTHONPATH": f"{ROOT}:{ROOT / 'docs'}"}
+    process = subprocess.Popen([sys.executable, path], cwd=tmp_path, env=environment)
+    try:
+        for site in sites if name == "two_servers" else sites[:1]:
+            patience = 200
+            while True:  # until the sockets are there
+                done = subprocess.run(
+                    [
+                        *(sys.executable, "-m", "dhcptwist.ctl", "probe"),
+                        *("--to", "127.0.0.1", "--port", str(site.port)),
+                        *("--hardware", MINE),
+                    ],
+                    env=environment,
+                    capture_output=True,
+                    text=True,
+                    timeout=30,
+                    check=False,
+                )
+                patience -= 1
+                assert process.poll() is None
+                if done.returncode == 0 or not patience:
+                    break
+            assert done.returncode == 0, done.stderr
+            assert "192.0.2." in done.stdout or "198.51.100." in done.stdout
+    finally:
+        process.terminate()
+        assert process.wait(20) is not None
+
+
+def test_netbox(make_site: Callable[..., Any], tmp_path: Path) -> None:
+    """The example of another program pushes its reservation, and says so."""
+    site = make_site(listen="tcp:0:interface=127.0.0.1")
+    site.ini = site.ini.replace("127.7.0.0/16", "192.0.2.0/24").replace(
+        "127.7.0", "192.0.2"
+    )
+    site.start()
+    endpoint = (site.state / "control" / "endpoint").read_text("utf-8").strip()
+    program = (EXAMPLES / "netbox.py").read_text("utf-8")
+    for old, new in (
+        ("localhost:6768", endpoint),
+        ("dhcptwist-state", str(site.state)),
+    ):
+        assert old in program
+        program = program.replace(old, new)
+    path = tmp_path / "netbox.py"
+    path.write_text(program, "utf-8")
+    done = subprocess.run(
+        [sys.executable, path],
+        env=site.environment,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.stdout.splitlines()[0] == "applied", done.stderr
+
+
+def test_two_servers_are_shown_in_fifteen_lines() -> None:
+    """Embedding stays as small as the README promises."""
+    program = (EXAMPLES / "two_servers.py").read_text("utf-8")
+    lines = [line for line in program.splitlines() if line.strip()]
+    assert len(lines) <= 15
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "etc").glob("*.ini")), ids=str)
+def test_examples_of_configuration(path: Path) -> None:
+    """Every file in etc/ can be used as it is."""
+    assert load(path).subnets
+
+
+def test_example_is_the_one_in_the_package() -> None:
+    """`--example-config` prints etc/dhcp.ini, which wheels do not have."""
+    packaged = (ROOT / "dhcptwist" / "example.ini").read_bytes()
+    assert packaged == (ROOT / "etc" / "dhcp.ini").read_bytes()
