@@ -9,9 +9,9 @@ import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from dhcptwist.lease import LeaseState, OnConflict, Reservation, Settings
+from dhcptwist.lease import Lease, LeaseState, OnConflict, Reservation, Settings
 from dhcptwist.storage.sqlite import PACE, SQLiteStorage, StorageFailure
-from dhcptwist.storage.sqlite_file import StorageUnusable
+from dhcptwist.storage.sqlite_file import Batch, StorageUnusable
 from dhcptwist.testing import (
     FakeClient,
     MemoryServer,
@@ -168,6 +168,22 @@ class TestDurability:
         connection = disk.storage.journal._file._connection
         assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+    def test_others_may_not_read(self, disk):
+        """Who is where is the business of the server's user and group."""
+        path = disk.storage.journal._file.path
+        assert path.stat().st_mode & 0o137 == 0
+
+    @pytest.mark.parametrize("count", [1, 2, 3, 5, 255, 256, 257, 600])
+    def test_every_row_of_a_batch(self, disk, count):
+        """One statement or several: what is written is all there is, once each."""
+        batch = Batch()
+        for address in range(1, count + 1):
+            batch.leases[address] = Lease(address, key=address.to_bytes(7, "big"))
+        file = disk.storage.journal._file
+        file.write(batch)
+        found = {lease.address: lease.key for lease in file.leases()}
+        assert found == {n: n.to_bytes(7, "big") for n in range(1, count + 1)}
 
     def test_a_failed_write(self, disk, logged_failures):
         """No ACK, and memory as it was before; when the disk is back, so are we."""

@@ -25,8 +25,7 @@ _log = Logger()
 APPLICATION_ID = 0x44484354
 SCHEMA = 1
 
-_LEASE_ROW = "(?,?,?,?,?,?,?,?)"
-_PUT_LEASES = "INSERT OR REPLACE INTO lease VALUES "
+_COLUMNS = 8  # of a lease
 _DROP_RESERVATION = (
     "DELETE FROM reservation WHERE address=? AND hardware=? AND client_id=?"
     " AND circuit_id=? AND remote_id=?"
@@ -35,7 +34,11 @@ _PUT_RESERVATION = "INSERT OR REPLACE INTO reservation VALUES (?,?,?,?,?,?,?,?,?
 
 #: Rows put by one statement.  One step of SQLite for many rows lets go of Python's
 #: lock once for all of them, and not once for each while packets want it too.
-_ROWS = (256, 64, 16, 4, 1)
+_ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+_PUT_LEASES = {
+    rows: f"INSERT OR REPLACE INTO lease VALUES {','.join(['(?,?,?,?,?,?,?,?)'] * rows)}"
+    for rows in _ROWS
+}
 
 
 class StorageUnusable(Exception):  # noqa: N818 - it says what is wrong with it
@@ -82,7 +85,10 @@ class SQLiteFile:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._take_lock()
+            # Who is where, and when, is nobody's business: SQLite would let all read.
+            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640))
         except OSError as error:
+            self.close()
             raise StorageUnusable(f"{self.path} cannot be used: {error}") from None
         try:
             self._connect()
@@ -199,10 +205,15 @@ class SQLiteFile:
             self._connect()
         assert self._connection is not None
         execute = self._connection.execute
+        leases = list(batch.leases.values())
         try:
+            if leases and len(leases) <= _ROWS[-1] and not batch.reservations:
+                # One statement is a transaction of its own.
+                self._put_leases(leases)
+                return
             execute("BEGIN IMMEDIATE")
-            if batch.leases:
-                self._put_leases(list(batch.leases.values()))
+            for at in range(0, len(leases), _ROWS[-1]):
+                self._put_leases(leases[at : at + _ROWS[-1]])
             for removed, added in batch.reservations:
                 for each in removed:
                     execute(_DROP_RESERVATION, _reservation_key(each))
@@ -214,26 +225,26 @@ class SQLiteFile:
             raise
 
     def _put_leases(self, leases: list[Lease]) -> None:
+        """Put up to 256 rows with one statement."""
         assert self._connection is not None
-        at = 0
-        for rows in _ROWS:
-            statement = _PUT_LEASES + ",".join([_LEASE_ROW] * rows)
-            while len(leases) - at >= rows:
-                values: list[Any] = []
-                for lease in leases[at : at + rows]:
-                    expires = lease.expires
-                    values += (
-                        lease.address,
-                        int(lease.state),
-                        lease.key,
-                        lease.hardware,
-                        lease.since,
-                        None if expires == inf else expires,
-                        lease.hostname,
-                        lease.relay,
-                    )
-                self._connection.execute(statement, values)
-                at += rows
+        rows = next(rows for rows in _ROWS if rows >= len(leases))
+        values: list[Any] = []
+        for lease in leases:
+            expires = lease.expires
+            values += (
+                lease.address,
+                int(lease.state),
+                lease.key,
+                lease.hardware,
+                lease.since,
+                None if expires == inf else expires,
+                lease.hostname,
+                lease.relay,
+            )
+        # The last row again, as often as the statement has room for: that changes
+        # nothing, and a handful of statements serve every number of rows.
+        values += values[-_COLUMNS:] * (rows - len(leases))
+        self._connection.execute(_PUT_LEASES[rows], values)
 
     def _roll_back(self) -> None:
         """Back to what is on disk; with a new connection if this one is spoilt."""

@@ -35,7 +35,7 @@ BUSY_COUNT = 32
 #: Seconds for which a busy socket is left alone after each reading.  Waking up costs as
 #: much as answering several packets; those that gather meanwhile share it, and their
 #: leases share a transaction.  A socket that is not busy is read at once.
-BREATHER = 0.001
+BREATHER = 0.003
 
 #: Seconds between two log lines about a storage that fails.
 COMPLAIN_EVERY = 10.0
