@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from .client import Client, ClientState
 from .lease import Lease, Refused, Settings, Silence
-from .network import Network, Subnet, Via, encoded_times
+from .network import Network, Subnet, Via
 from .replies import ACK, NAK, OFFER, ZERO, Reply, compose
 from .wire import relay
 from .wire.codes import (
@@ -148,7 +148,7 @@ class Exchange:
             self.message,
             self.via,
             kind,
-            encoded_times(lease.duration) + option_set.tail(requested),
+            option_set.area(self.via.head[kind], lease.duration, requested),
             yiaddr=lease.address.to_bytes(4, "big"),
             ciaddr=self.message.raw[12:16] if kind == ACK else ZERO,
             siaddr=option_set.siaddr,
@@ -166,7 +166,7 @@ class Exchange:
             message,
             self.via,
             NAK,
-            join_one(MESSAGE, reason.encode()[:255]),
+            self.via.head[NAK] + join_one(MESSAGE, reason.encode()[:255]),
             ask_relay_to_broadcast=True,
         )
         ciaddr = message.ciaddr
@@ -353,7 +353,7 @@ class Inform(Exchange):
             self.message,
             self.via,
             ACK,
-            option_set.tail(requested),
+            self.via.head[ACK] + option_set.tail(requested),
             ciaddr=raw[12:16],
             siaddr=option_set.siaddr,
             boot_fields=option_set.boot_fields,

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from ipaddress import IPv4Network
+from socket import inet_ntoa
 
 from .lease import Settings
 from .wire.codes import (
@@ -31,7 +32,7 @@ class OptionSet:
     it.  The memory is bounded: an attacker who varies the list only empties it.
     """
 
-    __slots__ = ("_tails", "boot_fields", "siaddr", "values")
+    __slots__ = ("_areas", "_tails", "boot_fields", "siaddr", "values")
 
     #: How many different request lists are remembered.
     REMEMBERED = 512
@@ -43,6 +44,24 @@ class OptionSet:
             settings.boot_file, 128
         )
         self._tails: dict[bytes | None, bytes] = {}
+        self._areas: dict[tuple[bytes, int, bytes | None], bytes] = {}
+
+    def area(self, head: bytes, duration: int, requested: bytes | None) -> bytes:
+        """All that an OFFER or ACK says of a lease, encoded, without END.
+
+        Args:
+            head: Options 53 and 54, encoded (`Via.head`).
+            duration: Seconds of the lease.
+            requested: The parameter request list (option 55), or None.
+        """
+        key = head, duration, requested
+        area = self._areas.get(key)
+        if area is None:
+            if len(self._areas) >= self.REMEMBERED:
+                self._areas.clear()
+            area = head + encoded_times(duration) + self.tail(requested)
+            self._areas[key] = area
+        return area
 
     def tail(self, requested: bytes | None) -> bytes:
         """The options for a parameter request list (option 55), encoded, without END.
@@ -214,9 +233,19 @@ class Via:
         port: The port we listen on; clients listen on the next one.
         frames: Whether replies can go out as frames, to clients without an address.
         head: Options 53 and 54 encoded, by message type.
+        server: Our address in bytes.
     """
 
-    __slots__ = ("frames", "head", "interface", "port", "server_id", "unicast")
+    __slots__ = (
+        "_texts",
+        "frames",
+        "head",
+        "interface",
+        "port",
+        "server",
+        "server_id",
+        "unicast",
+    )
 
     def __init__(
         self,
@@ -232,8 +261,18 @@ class Via:
         self.unicast = unicast
         self.port = port
         self.frames = frames
-        packed = server_id.to_bytes(4, "big")
-        self.head = [bytes((53, 1, kind, 54, 4)) + packed for kind in range(9)]
+        self.server = server_id.to_bytes(4, "big")
+        self.head = [bytes((53, 1, kind, 54, 4)) + self.server for kind in range(9)]
+        self._texts: dict[bytes, str] = {}
+
+    def text(self, relay: bytes) -> str:
+        """A relay's address as sockets want it; there are few, so they are remembered."""
+        text = self._texts.get(relay)
+        if text is None:
+            if len(self._texts) >= OptionSet.REMEMBERED:
+                self._texts.clear()
+            text = self._texts[relay] = inet_ntoa(relay)
+        return text
 
 
 class Network:

@@ -75,8 +75,9 @@ def destination(
     raw = message.raw
     # "If the 'giaddr' field in a DHCP message from a client is non-zero, the server
     # sends any return messages to the 'DHCP server' port on the BOOTP relay agent."
-    if raw[24:28] != ZERO:
-        return inet_ntoa(raw[24:28]), via.port, None
+    giaddr = raw[24:28]
+    if giaddr != ZERO:
+        return via.text(giaddr), via.port, None
     client_port = via.port + 1
     # "In all cases, when 'giaddr' is zero, the server broadcasts any DHCPNAK messages
     # to 0xffffffff."
@@ -124,7 +125,7 @@ def compose(
         message: What the client sent.
         via: The interface it came in by.
         kind: Option 53.
-        area: Encoded options, to stand behind options 53 and 54.
+        area: Encoded options, beginning with 53 and 54.
         yiaddr: The client's address to be.
         ciaddr: The client's address as it is.
         siaddr: Where the boot file is.
@@ -135,7 +136,6 @@ def compose(
     """
     raw = message.raw
     options = message.options
-    area = via.head[kind] + area
     if CLIENT_ID in options and len(options[CLIENT_ID]) > 1:
         area += join_one(CLIENT_ID, options[CLIENT_ID])  # RFC 6842
     if echo_selection and SUBNET_SELECTION in options:

@@ -33,6 +33,9 @@ from .transport.sockets import choose_interfaces, open_socket
 _log = Logger()
 T = TypeVar("T")
 
+#: Bytes of the largest datagram that is read whole: more than a jumbo frame carries.
+LARGEST_PACKET = 9216
+
 #: Seconds between two looks at whether the wall clock was set.
 CLOCK_WATCH = 10.0
 
@@ -216,7 +219,7 @@ class DHCPService(Service):
                 self.reactor,
             )
             port = self.reactor.adoptDatagramPort(
-                sock.fileno(), socket.AF_INET, protocol, maxPacketSize=65536
+                sock.fileno(), socket.AF_INET, protocol, maxPacketSize=LARGEST_PACKET
             )
             self._ports.append((port, protocol))
 

@@ -67,7 +67,7 @@ class _Served(DHCPService):
         # and a packet leaves no cycles behind, so it need not look often.
         gc.collect()
         gc.freeze()
-        gc.set_threshold(20_000, 20, 100)
+        gc.set_threshold(100_000, 20, 100)
 
     def _could_not_start(self, failure: Failure) -> None:
         """A process that does not serve ends."""

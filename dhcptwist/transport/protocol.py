@@ -16,7 +16,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ..exchanges import Exchange, Responder
-from ..lease import Silence
+from ..lease import Lease, Silence
 from ..network import Via
 from ..wire.codes import MESSAGE_TYPE
 from ..wire.message import MalformedMessage, Message
@@ -118,21 +118,29 @@ class DHCPProtocol(DatagramProtocol):
         except Exception:  # noqa: BLE001 - a stranger's storage may raise anything
             self._storage_failed(Failure())
             return
-        if isinstance(result, Deferred):
+        if result.__class__ is Lease:  # most often, and cheap to see
+            self._now_answered(result, exchange)
+        elif isinstance(result, Deferred):
             self._wait(result, exchange)
         elif isinstance(result, CoroutineType):
             self._wait(Deferred.fromCoroutine(result), exchange)
         else:
-            try:
-                self._answered(result, exchange)
-            except Exception:  # noqa: BLE001 - nor is its answer to be trusted
-                self._bug(Failure())
+            self._now_answered(result, exchange)
+
+    def _now_answered(self, result: Any, exchange: Exchange) -> None:
+        try:
+            self._answered(result, exchange)
+        except Exception:  # noqa: BLE001 - a stranger's answer may be anything, too
+            self._bug(Failure())
 
     def _wait(self, result: Deferred[Any], exchange: Exchange) -> None:
-        result.addCallbacks(
-            self._answered, self._storage_failed, callbackArgs=(exchange,)
-        )
-        result.addErrback(self._bug)
+        result.addBoth(self._settled, exchange)
+
+    def _settled(self, result: Any, exchange: Exchange) -> None:
+        if isinstance(result, Failure):
+            self._storage_failed(result)
+        else:
+            self._now_answered(result, exchange)
 
     def _answered(self, result: Any, exchange: Exchange) -> None:
         counters = self.counters
