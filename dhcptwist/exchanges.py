@@ -220,7 +220,9 @@ class Request(Exchange):
             # filled in, 'ciaddr' zero, 'requested IP address' is the yiaddr offered.
             # Some send it in a renewal, too, with ciaddr.
             client.state = ClientState.SELECTING
-            if not self.responder.is_ours(message.address(SERVER_ID), self.via):
+            if options[SERVER_ID] != self.via.server and not self.responder.is_ours(
+                message.address(SERVER_ID), self.via
+            ):
                 return storage.release(client, 0, when)
             self.address = ciaddr or requested
             if ciaddr:
