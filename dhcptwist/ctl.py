@@ -57,9 +57,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (NoState, UnusableIdentity) as error:
         _fail(error, NO_SERVER)
     except BrokenPipeError:
-        # Whoever read our output has seen enough.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise SystemExit(DONE) from None
+        _seen_enough()
+
+
+def _seen_enough() -> None:
+    """Whoever read our output has gone; end quietly."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    raise SystemExit(DONE) from None
 
 
 def _fail(error: Exception | str, code: int) -> None:
@@ -144,6 +148,8 @@ async def _run(reactor: Any, options: argparse.Namespace) -> None:
         _fail(error, NO_SERVER)
     except ValueError as error:
         _fail(error, USAGE)
+    except BrokenPipeError:
+        _seen_enough()  # here, for react() would make a traceback of it
 
 
 def _explained(error: CommandError) -> str:
@@ -253,7 +259,10 @@ def probe_server(options: argparse.Namespace) -> dict[str, Any]:
             raise NoState(
                 "no server is known here that serves loopback; name one with --to"
             )
-        server, known_port, known_relay = _read(path).split()
+        words = _read(path).split()
+        if len(words) != 3:
+            raise NoState(f"{path} is not what a server writes; name one with --to")
+        server, known_port, known_relay = words
         port, relay = port or int(known_port), relay or known_relay
     target = probe.Target(
         server,

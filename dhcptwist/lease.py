@@ -327,7 +327,8 @@ def parse_identifier(text: str) -> bytes:
 def format_identifier(data: bytes) -> str:
     """An identifier as text if it is plain text, else as ``hex:…``."""
     text = data.decode("ascii", "replace")
-    if text.isascii() and text.isprintable() and not text.startswith("hex:"):
+    plain = text.isascii() and text.isprintable() and text == text.strip()
+    if plain and not text.startswith("hex:"):
         return text
     return f"hex:{data.hex()}"
 

@@ -61,12 +61,13 @@ class Caller:
         Raises:
             NotPermitted: The source is another's, or the file's.
         """
-        if not wanted or wanted == self.name:
-            return self.name
+        wanted = wanted or self.name
         if wanted == FILE:
             raise NotPermitted(
                 "the reservations of the configuration file are changed in the file"
             )
+        if wanted == self.name:
+            return wanted
         if not self.is_admin:
             raise NotPermitted(f"{self.name!r} may not act as the source {wanted!r}")
         if len(wanted) > 64 or not wanted.isprintable():

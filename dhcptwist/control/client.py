@@ -14,7 +14,7 @@ from typing import Any
 
 from OpenSSL.SSL import Error as SSLError
 from service_identity import VerificationError
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, TimeoutError as TooLate
 from twisted.internet.endpoints import (
     HostnameEndpoint,
     UNIXClientEndpoint,
@@ -136,9 +136,11 @@ async def connect(
 
 
 def _host_and_port(server: str) -> tuple[str, int]:
-    host, colon, port = server.removeprefix("tcp:").rpartition(":")
-    if not colon or "]" in port:
-        host, port = server.removeprefix("tcp:"), str(PORT)
+    server = server.removeprefix("tcp:")
+    host, colon, port = server.rpartition(":")
+    # An IPv6 address has colons of its own; with a port it stands in brackets.
+    if not colon or "]" in port or (":" in host and not host.startswith("[")):
+        host, port = server, str(PORT)
     host = host.removeprefix("[").removesuffix("]")
     if not host or not port.isdecimal() or not 0 < int(port) < 65536:
         raise ValueError(f"{server!r} is neither HOST:PORT nor unix:PATH")
@@ -161,6 +163,8 @@ def _no_server(error: Exception, server: str) -> Exception:
         number = error.osError
         reason = os.strerror(number) if isinstance(number, int) else error
         return NoServer(f"there is no server at {server}: {reason}")
+    if isinstance(error, TooLate):
+        return NoServer(f"the server at {server} does not answer")
     return NoServer(f"the server at {server} cannot be reached: {error}")
 
 
@@ -333,7 +337,8 @@ class ControlClient:
 
     async def close(self) -> None:
         """Close the connection."""
-        self._protocol.transport.loseConnection()
+        if self._protocol.transport is not None:
+            self._protocol.transport.loseConnection()
         await self._protocol.gone
 
     async def _list(
@@ -368,6 +373,6 @@ class ControlClient:
             raise _no_server(error, self._server) from error
         except SSLError as error:
             raise _not_trusted(error, self._server) from error
-        except TimeoutError:
+        except TooLate:
             raise NoServer(f"the server at {self._server} does not answer") from None
         return answer

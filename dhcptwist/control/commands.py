@@ -29,6 +29,10 @@ class JSON(amp.Argument):
             raise ValueError("too deep") from None
 
 
+#: Characters that the message of an error may have: a value ends at 65,535 bytes.
+_LONGEST = 2000
+
+
 class CommandError(Exception):
     """A command was not done.
 
@@ -47,7 +51,10 @@ class CommandError(Exception):
 
     def to_wire(self) -> str:
         """The error's description on the wire."""
-        return json.dumps({"message": self.message, **self.details})
+        message = self.message
+        if len(message) > _LONGEST:
+            message = message[:_LONGEST] + "…"
+        return json.dumps({"message": message, **self.details})
 
     @classmethod
     def from_wire(cls, text: str) -> CommandError:
@@ -122,13 +129,38 @@ ERRORS: dict[type[Exception], bytes] = {
     )
 }
 
+
+class _Named(amp.Argument):
+    """An argument of a command; an error about it names it."""
+
+    def fromBox(self, name: bytes, strings: Any, objects: Any, proto: Any) -> None:
+        try:
+            super().fromBox(name, strings, objects, proto)
+        except KeyError:
+            raise InvalidRequest(f"{name.decode()}: is missing") from None
+        except ValueError as error:
+            raise InvalidRequest(f"{name.decode()}: {error}") from None
+
+
+class _Text(_Named, amp.Unicode):
+    """Text, in UTF-8."""
+
+
+class _Number(_Named, amp.Integer):
+    """A whole number, in decimal digits."""
+
+
+class _Object(_Named, JSON):
+    """A value of JSON."""
+
+
 #: Who a reservation is for; one of them, or circuit_id and remote_id together.
 #: Hardware addresses as ``00:11:22:33:44:55``, the rest as text or ``hex:…``.
 _WHO = [
-    (b"hardware", amp.Unicode(optional=True)),
-    (b"client_id", amp.Unicode(optional=True)),
-    (b"circuit_id", amp.Unicode(optional=True)),
-    (b"remote_id", amp.Unicode(optional=True)),
+    (b"hardware", _Text(optional=True)),
+    (b"client_id", _Text(optional=True)),
+    (b"circuit_id", _Text(optional=True)),
+    (b"remote_id", _Text(optional=True)),
 ]
 
 
@@ -141,17 +173,17 @@ class Reserve(amp.Command):
 
     commandName = b"Reserve"
     arguments: ClassVar = [
-        (b"address", amp.Unicode(optional=True)),
+        (b"address", _Text(optional=True)),
         *_WHO,
-        (b"hostname", amp.Unicode(optional=True)),
+        (b"hostname", _Text(optional=True)),
         # Option name or number to its text, as behind option.NAME = in the ini file.
-        (b"options", JSON(optional=True)),
-        (b"next_server", amp.Unicode(optional=True)),
-        (b"boot_file", amp.Unicode(optional=True)),
-        (b"server_name", amp.Unicode(optional=True)),
-        (b"source", amp.Unicode(optional=True)),  # absent: the certificate's name
-        (b"on_conflict", amp.Unicode(optional=True)),  # absent: wait
-        (b"lifetime", amp.Integer(optional=True)),  # seconds; absent: for ever
+        (b"options", _Object(optional=True)),
+        (b"next_server", _Text(optional=True)),
+        (b"boot_file", _Text(optional=True)),
+        (b"server_name", _Text(optional=True)),
+        (b"source", _Text(optional=True)),  # absent: the certificate's name
+        (b"on_conflict", _Text(optional=True)),  # absent: wait
+        (b"lifetime", _Number(optional=True)),  # seconds; absent: for ever
     ]
     response: ClassVar = [
         (b"verdict", amp.Unicode()),
@@ -164,14 +196,15 @@ class Reserve(amp.Command):
 class CancelReservation(amp.Command):
     """Take the reservations of an address or a client out.
 
-    Their clients keep the leases they have, to their end.  ``cancelled`` lists them.
+    Their clients keep the leases they have, to their end.  ``cancelled`` lists them,
+    as far as one answer can hold them.
     """
 
     commandName = b"CancelReservation"
     arguments: ClassVar = [
-        (b"address", amp.Unicode(optional=True)),
+        (b"address", _Text(optional=True)),
         *_WHO,
-        (b"source", amp.Unicode(optional=True)),
+        (b"source", _Text(optional=True)),
     ]
     response: ClassVar = [(b"cancelled", JSON())]
     errors = ERRORS
@@ -182,9 +215,9 @@ class ListReservations(amp.Command):
 
     commandName = b"ListReservations"
     arguments: ClassVar = [
-        (b"after", amp.Unicode(optional=True)),
-        (b"limit", amp.Integer(optional=True)),
-        (b"source", amp.Unicode(optional=True)),
+        (b"after", _Text(optional=True)),
+        (b"limit", _Number(optional=True)),
+        (b"source", _Text(optional=True)),
     ]
     response: ClassVar = [
         (b"reservations", JSON()),
@@ -198,9 +231,9 @@ class ListLeases(amp.Command):
 
     commandName = b"ListLeases"
     arguments: ClassVar = [
-        (b"after", amp.Unicode(optional=True)),
-        (b"limit", amp.Integer(optional=True)),
-        (b"subnet", amp.Unicode(optional=True)),
+        (b"after", _Text(optional=True)),
+        (b"limit", _Number(optional=True)),
+        (b"subnet", _Text(optional=True)),
     ]
     response: ClassVar = [(b"leases", JSON()), (b"next", amp.Unicode(optional=True))]
     errors = ERRORS
@@ -211,9 +244,9 @@ class FindLease(amp.Command):
 
     commandName = b"FindLease"
     arguments: ClassVar = [
-        (b"address", amp.Unicode(optional=True)),
-        (b"hardware", amp.Unicode(optional=True)),
-        (b"client_id", amp.Unicode(optional=True)),
+        (b"address", _Text(optional=True)),
+        (b"hardware", _Text(optional=True)),
+        (b"client_id", _Text(optional=True)),
     ]
     response: ClassVar = [(b"leases", JSON()), (b"reservations", JSON())]
     errors = ERRORS
@@ -227,7 +260,7 @@ class RevokeLease(amp.Command):
     """
 
     commandName = b"RevokeLease"
-    arguments: ClassVar = [(b"address", amp.Unicode())]
+    arguments: ClassVar = [(b"address", _Text())]
     response: ClassVar = [(b"lease", JSON())]
     errors = ERRORS
 
@@ -239,6 +272,6 @@ class Status(amp.Command):
     """
 
     commandName = b"Status"
-    arguments: ClassVar = [(b"after", amp.Unicode(optional=True))]
+    arguments: ClassVar = [(b"after", _Text(optional=True))]
     response: ClassVar = [(b"status", JSON()), (b"next", amp.Unicode(optional=True))]
     errors = ERRORS

@@ -102,18 +102,24 @@ class ControlProtocol(amp.AMP):
         self._box_size += len(string) + 256
         if self._box_size > MOST_BYTES:
             self.transport.abortConnection()
+            # Nothing of what has been read already is looked at any more.
+            self.paused = True
             string = b""
         return super().proto_value(string)
 
-    # Who does not read our answers is not read either.
+    def lengthLimitExceeded(self, length: int) -> None:
+        """See `amp.BinaryBoxProtocol`: this is not AMP."""
+        self.close()
 
-    def pauseProducing(self) -> None:
-        """See `IPushProducer`: too much is waiting to be sent."""
-        self.transport.pauseProducing()
+    def close(self) -> None:
+        """Close the connection once what was answered is sent."""
+        # TLS does not end while there is a producer.
+        self.transport.unregisterProducer()
+        self.transport.loseConnection()
 
-    def resumeProducing(self) -> None:
-        """See `IPushProducer`."""
-        self.transport.resumeProducing()
+    # Who does not read our answers is not read either: `pauseProducing` and
+    # `resumeProducing` are the string receiver's, which also keep what was read in one
+    # piece with the last command from being answered.
 
     def stopProducing(self) -> None:
         """See `IPushProducer`."""
@@ -147,7 +153,7 @@ class ControlFactory(Factory):
         """See `Factory`: no more is heard, so what is open is closed."""
         super().doStop()
         for each in list(self.connections):
-            each.transport.loseConnection()
+            each.close()
 
 
 async def listen(

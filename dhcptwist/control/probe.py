@@ -25,6 +25,7 @@ from ..wire.codes import (
     REQUESTED_ADDRESS,
     SERVER_ID,
 )
+from ..wire.message import printable
 
 
 #: Linux's IP_RECVERR (ip(7)): "connection refused" for a socket that is not connected.
@@ -83,7 +84,10 @@ def relay_towards(server: str) -> str:
         # The server has 127.0.0.1 itself; all of 127.0.0.0/8 is this machine.
         return "127.0.0.2"
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.connect((server, 67))
+        try:
+            sock.connect((server, 67))
+        except OSError as error:
+            raise ProbeFailed(f"{server} cannot be reached: {error.strerror}") from None
         relay: str = sock.getsockname()[0]
     if relay == server:
         raise ProbeFailed(
@@ -202,7 +206,7 @@ def _ask(
             if answer.type == wanted:
                 return answer
             if answer.type == MessageType.NAK:
-                reason = answer.options.get(MESSAGE, b"").decode("utf-8", "replace")
+                reason = printable(answer.options.get(MESSAGE, b""))
                 raise ProbeFailed(f"the server refused: {reason}", refused=True)
     raise ProbeFailed(
         f"no {wanted.name} from {target.server} port {target.port}: the server is not"

@@ -11,7 +11,7 @@ from ipaddress import IPv4Address
 from math import inf
 from typing import Any
 
-from twisted.internet.defer import maybeDeferred
+from twisted.internet.defer import Deferred, fail, maybeDeferred
 from twisted.logger import Logger
 from twisted.protocols import amp
 from twisted.python.failure import Failure
@@ -108,9 +108,21 @@ class Answers(amp.CommandLocator):
     def locateResponder(self, name: bytes) -> Any:
         """See `amp.IResponderLocator`; an error never ends the connection."""
         respond = super().locateResponder(name)
-        if respond is None:
-            return None
-        return lambda box: maybeDeferred(respond, box).addErrback(_declared, name)
+
+        def answer(box: amp.AmpBox) -> Deferred[Any]:
+            if respond is None:
+                words = f"there is no command {name[:64]!r}"
+                result: Deferred[Any] = fail(
+                    amp.RemoteAmpError(amp.UNHANDLED_ERROR_CODE, words)
+                )
+            else:
+                result = maybeDeferred(respond, box).addCallback(_sendable)
+                result.addErrback(_declared, name)
+            if amp.ASK not in box:
+                result.addErrback(lambda _: None)  # nobody wants to know
+            return result
+
+        return answer
 
     def _permitted(self, verb: str) -> Caller:
         caller = self._caller()
@@ -170,7 +182,7 @@ class Answers(amp.CommandLocator):
         for each in found:
             await storage.cancel(each, self._server.clock())
             _log.info("{caller} cancelled {what}", caller=caller.name, what=_name(each))
-        return {"cancelled": [reservation_fields(each) for each in found]}
+        return {"cancelled": _fitting(map(reservation_fields, found), PAGE_BYTES)}
 
     @commands.ListReservations.responder
     def list_reservations(
@@ -211,7 +223,12 @@ class Answers(amp.CommandLocator):
                     f"there is no subnet {subnet!r}; there are"
                     f" {', '.join(list(network.by_name)[:50])}"
                 )
-        start = read_fields({"address": after})["address"] if after else -1
+        start = -1
+        if after:
+            try:
+                start = int(IPv4Address(after))
+            except ValueError:
+                raise InvalidRequest(f"after: {after!r} was never a next") from None
         when = self._server.clock()
         page = storage.leases(start, _limit(limit), wanted)
         rows = [
@@ -247,7 +264,10 @@ class Answers(amp.CommandLocator):
         leases = [(r.address, lease_fields(r, network, when)) for r in found]
         reservations = [(r.address, reservation_fields(r)) for r in reserved]
         return {
-            name: [fields for address, fields in rows if caller.reaches(address)][:50]
+            name: _fitting(
+                (fields for address, fields in rows if caller.reaches(address)),
+                PAGE_BYTES,
+            )
             for name, rows in (("leases", leases), ("reservations", reservations))
         }
 
@@ -263,8 +283,12 @@ class Answers(amp.CommandLocator):
         caller.must_reach(number)
         lease = await storage.revoke(number, self._server.clock())
         if lease is None:
-            raise NotFound(f"{address} is not leased to anybody now")
-        _log.info("{caller} revoked {address}", caller=caller.name, address=address)
+            raise NotFound(f"{IPv4Address(number)} is not leased to anybody now")
+        _log.info(
+            "{caller} revoked {address}",
+            caller=caller.name,
+            address=str(IPv4Address(number)),
+        )
         network, when = self._server.network, self._server.clock()
         return {"lease": lease_fields(lease, network, when)}
 
@@ -299,14 +323,35 @@ def _declared(failure: Failure, name: bytes) -> Failure:
         error = commands.AddressInUse(str(error), holder=error.holder, until=until)
     elif isinstance(error, ReservationConflict):
         error = ReservedByOther(str(error), source=error.source)
-    elif isinstance(error, ValueError | TypeError | amp.AmpError):
-        if not isinstance(error, ValueError):
-            _log.failure("{name} could not be read", failure, name=name.decode("ascii"))
+    elif isinstance(error, ValueError):
         error = InvalidRequest(str(error))
     elif not isinstance(error, CommandError):
         _log.failure("{name} failed", failure, name=name.decode("ascii"))
         error = commands.StorageFailed(f"the server could not do it: {error}")
     return Failure(amp.RemoteAmpError(error.code, error.to_wire()))
+
+
+def _sendable(answer: amp.AmpBox) -> amp.AmpBox:
+    """The answer, if it can be sent.
+
+    Raises:
+        StorageFailed: A value is longer than one may be.
+    """
+    for name, value in answer.items():
+        if len(value) > amp.MAX_VALUE_LENGTH:
+            raise commands.StorageFailed(f"{name.decode()} is too long to be sent")
+    return answer
+
+
+def _fitting(rows: Iterable[dict[str, Any]], size: int) -> list[dict[str, Any]]:
+    """As many rows as an answer may have; there is no second page."""
+    kept = []
+    for row in rows:
+        size -= len(json.dumps(row)) + 1
+        if size < 0:
+            break
+        kept.append(row)
+    return kept
 
 
 def _limit(wanted: int | None) -> int:

@@ -19,13 +19,18 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from OpenSSL.crypto import Error as CryptoError
 from OpenSSL.SSL import Error as SSLError
 from twisted.internet import ssl
+from twisted.internet.error import VerifyError
 
 
 _BEGIN = datetime(1970, 1, 1, tzinfo=UTC)
 # RFC 5280 section 4.1.2.5: what "has no well-defined expiration date" ends then.
 _END = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
+
+#: What pyOpenSSL and cryptography raise for a file that is something else.
+_UNREADABLE = (ValueError, TypeError, CryptoError, SSLError, VerifyError)
 
 #: Everything may be done by who has this common name, or uses a unix: socket.
 ADMIN = "admin"
@@ -70,7 +75,7 @@ def server_options(certificate: Path, authority: Path) -> Any:
         mine = ssl.PrivateCertificate.loadPEM(_read(certificate))
         trusted = ssl.Certificate.loadPEM(_read(authority))
         return mine.options(trusted)
-    except (ValueError, SSLError) as error:
+    except _UNREADABLE as error:
         raise _unusable(f"{certificate} or {authority}", error) from None
 
 
@@ -88,7 +93,7 @@ def client_options(identity: Path, host: str) -> Any:
     try:
         certificates = x509.load_pem_x509_certificates(pem)
         mine = ssl.PrivateCertificate.loadPEM(pem)
-    except (ValueError, SSLError) as error:
+    except _UNREADABLE as error:
         raise _unusable(identity, error) from None
     if len(certificates) < 2:
         raise UnusableIdentity(
@@ -105,8 +110,9 @@ def client_options(identity: Path, host: str) -> Any:
 
 def common_name(certificate: Any) -> str:
     """The name in a peer's certificate, as Twisted's transport gives it."""
-    name = ssl.Certificate(certificate).getSubject()
-    return bytes(name.get("commonName", b"")).decode("utf-8", "replace")
+    subject = certificate.to_cryptography().subject
+    names = subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return str(names[-1].value) if names else ""
 
 
 def _issue(authority: Path, name: str, names: list[str]) -> bytes:
@@ -116,7 +122,8 @@ def _issue(authority: Path, name: str, names: list[str]) -> bytes:
         key = serialization.load_pem_private_key(pem, None)
     except (ValueError, TypeError) as error:
         raise _unusable(authority, error) from None
-    assert isinstance(key, ec.EllipticCurvePrivateKey)
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise UnusableIdentity(f"{authority}: its key is of another kind than EC")
     mine = ec.generate_private_key(ec.SECP256R1())
     certificate = _sign(mine, name, (signer, key), names)
     return _pem(certificate, mine) + signer.public_bytes(serialization.Encoding.PEM)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from ipaddress import IPv4Address
 from math import inf
@@ -35,6 +36,9 @@ _KEYS = (
     "boot_file",
     "server_name",
 )
+
+#: Bytes that a reservation may have in a list.
+_MOST_BYTES = 16 << 10
 
 #: The longest lifetime of a reservation, in seconds; longer is for ever.
 _LONGEST = 0xFFFFFFFF
@@ -180,7 +184,10 @@ def read_reservation(given: dict[str, Any], source: str, when: float) -> Reserva
         on_conflict=conflict,
         expires=inf if endless or lifetime is None else when + lifetime,
     )
-    return reservation_with(reservation, settings)
+    made = reservation_with(reservation, settings)
+    if len(json.dumps(reservation_fields(made))) > _MOST_BYTES:
+        raise InvalidRequest("options: are too long altogether")
+    return made
 
 
 def _options(given: Any) -> dict[int, bytes]:

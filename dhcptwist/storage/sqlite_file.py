@@ -35,9 +35,9 @@ _PUT_RESERVATION = "INSERT OR REPLACE INTO reservation VALUES (?,?,?,?,?,?,?,?,?
 #: Rows put by one statement.  One step of SQLite for many rows lets go of Python's
 #: lock once for all of them, and not once for each while packets want it too.
 _ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+_ROW = ",(?,?,?,?,?,?,?,?)"
 _PUT_LEASES = {
-    rows: f"INSERT OR REPLACE INTO lease VALUES {','.join(['(?,?,?,?,?,?,?,?)'] * rows)}"
-    for rows in _ROWS
+    rows: "INSERT OR REPLACE INTO lease VALUES " + (_ROW * rows)[1:] for rows in _ROWS
 }
 
 
