@@ -64,7 +64,9 @@ def here(tmp_path, monkeypatch):
     directory = tmp_path / "elsewhere"
     directory.mkdir()
     monkeypatch.chdir(directory)
-    monkeypatch.setattr(ctl, "STATES", (Path("dhcptwist-state"), tmp_path / "none"))
+    monkeypatch.setattr(
+        ctl.arguments, "STATES", (Path("dhcptwist-state"), tmp_path / "none")
+    )
     return directory
 
 

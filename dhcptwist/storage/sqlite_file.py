@@ -35,10 +35,8 @@ _PUT_RESERVATION = "INSERT OR REPLACE INTO reservation VALUES (?,?,?,?,?,?,?,?,?
 #: Rows put by one statement.  One step of SQLite for many rows lets go of Python's
 #: lock once for all of them, and not once for each while packets want it too.
 _ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
-_ROW = ",(?,?,?,?,?,?,?,?)"
-_PUT_LEASES = {
-    rows: "INSERT OR REPLACE INTO lease VALUES " + (_ROW * rows)[1:] for rows in _ROWS
-}
+_PUT_LEASE = "INSERT OR REPLACE INTO lease VALUES (?,?,?,?,?,?,?,?)"
+_PUT_LEASES = {rows: _PUT_LEASE + ",(?,?,?,?,?,?,?,?)" * (rows - 1) for rows in _ROWS}
 
 
 class StorageUnusable(Exception):  # noqa: N818 - it says what is wrong with it

@@ -33,7 +33,7 @@ def answers(lan: Lan, server: Server, client: Client) -> list[Packet]:
     for reply in (offer, ack):
         assert reply.ethernet_source == lan.server.hardware["s0"]
         assert reply.source == reply.server_id == "192.168.100.1"
-        assert reply.port == "68"
+        assert (reply.source_port, reply.port) == ("67", "68")  # TRAPS 22: iPXE looks
         assert reply.ip_checksum == GOOD_CHECKSUM
         assert reply.udp_checksum == GOOD_CHECKSUM
     return [offer, ack]

@@ -17,6 +17,7 @@ FIELDS = (
     "eth.dst",
     "ip.src",
     "ip.dst",
+    "udp.srcport",
     "udp.dstport",
     "ip.checksum.status",
     "udp.checksum.status",
@@ -64,6 +65,7 @@ class Packet:
     ethernet_destination: str
     source: str
     destination: str
+    source_port: str
     port: str
     ip_checksum: str
     udp_checksum: str

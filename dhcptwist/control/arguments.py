@@ -1,0 +1,166 @@
+"""The command line of ``dhcpctl``: its words, and what each of them must look like."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from ipaddress import IPv4Address
+from pathlib import Path
+from typing import Any
+
+from .. import __version__
+from ..config import parse_duration
+from ..lease import OnConflict, parse_hardware
+
+
+#: Where a server's state may be, beside ``--state`` and ``$DHCPTWIST_STATE``.
+STATES = (Path("dhcptwist-state"), Path("/var/lib/dhcptwist"))
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole of it; ``command`` is the command's name."""
+    whole = argparse.ArgumentParser(
+        prog="dhcpctl",
+        description="Look into a running dhcptwist, and change its reservations.",
+        epilog="Exit codes: 0 done, 1 refused or not found, 2 wrong usage, 3 no server"
+        " or no permission.",
+    )
+    whole.add_argument("--version", action="version", version=__version__)
+    whole.add_argument("--server", metavar="HOST:PORT", help="or unix:PATH")
+    whole.add_argument(
+        "--identity",
+        metavar="FILE.pem",
+        help="certificate and key to show; default: the state directory's admin",
+    )
+    whole.add_argument(
+        "--state",
+        metavar="DIR",
+        help="the server's state directory; default: $DHCPTWIST_STATE, or"
+        f" {' or '.join(map(str, STATES))}",
+    )
+    whole.add_argument("--json", action="store_true", help="JSON instead of tables")
+    commands = whole.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    _add_probe(commands)
+    add = _adder(commands)
+    add("status", "what the server is and does, in numbers")
+    _add_reserve(add("reserve", "put a reservation into the live pool"))
+    each = add("cancel", "take reservations out")
+    each.add_argument("address", nargs="?", help="the reserved address")
+    _add_who(each)
+    each.add_argument("--source", metavar="NAME", help="only one of this source")
+    each = add("reservations", "list reservations")
+    each.add_argument("--source", metavar="NAME", help="only those of this source")
+    each = add("leases", "list leases, ended ones too")
+    each.add_argument("--subnet", metavar="NAME", help="only those of this subnet")
+    each = add("find", "the leases and reservations of an address or a client")
+    each.add_argument("what", metavar="ADDRESS|MAC|CLIENT-ID")
+    each = add("revoke", "end a lease now")
+    each.add_argument("address")
+    return whole
+
+
+def _adder(commands: Any) -> Callable[..., argparse.ArgumentParser]:
+    def add(name: str, text: str) -> argparse.ArgumentParser:
+        each: argparse.ArgumentParser = commands.add_parser(
+            name, help=text, description=text[0].upper() + text[1:] + "."
+        )
+        return each
+
+    return add
+
+
+def _add_probe(commands: Any) -> None:
+    each = commands.add_parser(
+        "probe",
+        help="get a lease as a relayed client would, and give it back",
+        description="Get a lease as a client behind a relay would, and give it back:"
+        " DISCOVER, OFFER, REQUEST, ACK, RELEASE.  Needs no root on a high port.",
+    )
+    each.add_argument("--to", metavar="ADDRESS", type=_address, help="the server")
+    each.add_argument("--port", metavar="N", type=_port, help="its port (67)")
+    each.add_argument(
+        "--relay",
+        metavar="ADDRESS",
+        type=_address,
+        help="the address of this machine to speak from; it tells the subnet",
+    )
+    each.add_argument(
+        "--hardware", metavar="MAC", type=_hardware, help="the client to be"
+    )
+    each.add_argument("--keep", action="store_true", help="do not give it back")
+
+
+def _add_reserve(each: argparse.ArgumentParser) -> None:
+    each.add_argument(
+        "address", nargs="?", help="what to reserve; without, only names and options"
+    )
+    _add_who(each)
+    each.add_argument("--hostname", metavar="NAME", help="what the client is called")
+    each.add_argument(
+        "--option",
+        metavar="NAME=VALUE",
+        type=_option,
+        action="append",
+        default=[],
+        help="as option.NAME = VALUE in the ini file; as often as you like",
+    )
+    each.add_argument("--next-server", metavar="ADDRESS")
+    each.add_argument("--boot-file", metavar="NAME")
+    each.add_argument("--server-name", metavar="NAME")
+    each.add_argument("--source", metavar="NAME", help="who makes it; default: you")
+    each.add_argument(
+        "--on-conflict",
+        choices=[choice.value for choice in OnConflict],
+        default=OnConflict.WAIT.value,
+        help="what to do if somebody has the address (wait)",
+    )
+    each.add_argument(
+        "--lifetime", metavar="TIME", type=_duration, help="ends after 1h, 7d, …"
+    )
+
+
+def _add_who(each: argparse.ArgumentParser) -> None:
+    each.add_argument("--hardware", metavar="MAC", help="00:11:22:33:44:55")
+    each.add_argument("--client-id", metavar="ID", help="text or hex:…")
+    each.add_argument("--circuit-id", metavar="ID", help="the relay's port (option 82)")
+    each.add_argument("--remote-id", metavar="ID", help="the relay (option 82)")
+
+
+def _typed(read: Callable[[str], Any]) -> Callable[[str], Any]:
+    """A reader whose reasons argparse shows."""
+
+    def typed(text: str) -> Any:
+        try:
+            return read(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return typed
+
+
+def _read_address(text: str) -> str:
+    try:
+        return str(IPv4Address(text))
+    except ValueError:
+        raise ValueError(f"{text!r} is not an IPv4 address") from None
+
+
+def _read_port(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) < 65536:
+        raise ValueError(f"{text!r} is not a port")
+    return int(text)
+
+
+def _read_option(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not name.strip():
+        raise ValueError(f"{text!r} is not NAME=VALUE")
+    return name.strip().removeprefix("option."), value
+
+
+_address = _typed(_read_address)
+_port = _typed(_read_port)
+_option = _typed(_read_option)
+_hardware = _typed(parse_hardware)
+_duration = _typed(parse_duration)
