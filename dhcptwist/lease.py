@@ -252,7 +252,11 @@ class Reservation:
             return lease.hardware == self.hardware
         if self.client_id:
             return lease.key == self.client_id
-        return bool(lease.relay) and port_of(lease.relay) == self.port
+        if not lease.relay:
+            return False
+        circuit, remote = port_of(lease.relay)
+        # What the reservation leaves open may be anything.
+        return self.circuit_id in (b"", circuit) and self.remote_id in (b"", remote)
 
     @property
     def port(self) -> tuple[bytes, bytes] | None:

@@ -18,6 +18,7 @@ from dhcptwist.lease import (
     Reservation,
     ReservationConflict,
 )
+from dhcptwist.network import Network
 from dhcptwist.storage.memory import MemoryStorage
 from dhcptwist.testing import FakeClient, MemoryServer, answer, ip, network, subnet
 from dhcptwist.wire import MessageType, relay as option_82
@@ -84,6 +85,43 @@ def renew(server, who, address):
     """What a renewal gets: its message type, and the seconds if it is an ACK."""
     got = server.receive(who.message(REQUEST, ciaddr=text(address)))
     return got.message.type, got.message.get(51)
+
+
+class TestNotToGive:
+    """Addresses of a pool that are somebody's by other means (TRAPS 49)."""
+
+    def test_ours_is_not_given_to_who_asks(self):
+        """Wished for or not: an offer of it would only end in a NAK."""
+        net = Network([subnet()], {"eth0": [FIRST]})
+        server = MemoryServer(net, MemoryStorage(net))
+        who = FakeClient()
+        offer = server.receive(who.message(DISCOVER, requested=text(FIRST))).message
+        assert offer.yiaddr == FIRST + 1
+
+    def test_a_relay_s_is_not_given_to_who_asks(self, server):
+        """Nor in an OFFER, nor for a REQUEST out of the blue."""
+        relayed = {"giaddr": text(FIRST)}
+        assert server.bind(FakeClient(), **relayed).yiaddr == FIRST + 1
+        other = FakeClient("02:00:00:00:01:00")
+        offer = server.receive(other.message(DISCOVER, requested=text(FIRST))).message
+        assert offer.yiaddr == FIRST + 2
+        taken = {"requested": text(FIRST), "server": "192.0.2.1"}
+        got = server.receive(other.message(REQUEST, **taken)).message
+        assert got.type == MessageType.NAK
+
+    def test_liars_do_not_use_up_the_pool(self):
+        """Whoever claims to be every relay there could be takes a handful at most."""
+        net = network(subnet("192.0.2.0/24", "192.0.2.10-192.0.2.200"))
+        server = MemoryServer(net, MemoryStorage(net))
+        for n in range(191):
+            liar = FakeClient(f"02:00:00:00:02:{n:02x}", giaddr=text(FIRST + n))
+            server.receive(liar.message(DISCOVER))
+        server.now += 100
+        given = {
+            server.bind(FakeClient(f"02:00:00:00:01:{n:02x}")).yiaddr
+            for n in range(180)
+        }
+        assert len(given) == 180
 
 
 class TestVerdicts:
@@ -341,6 +379,37 @@ class TestReservations:
         assert renew(server, old, FIRST)[0] == MessageType.ACK
         assert server.bind(new, **relayed).yiaddr == FIRST
         assert renew(server, old, FIRST)[0] == MessageType.NAK
+
+    @pytest.mark.parametrize("named", [{"circuit_id": b"eth7"}, {"remote_id": b"sw"}])
+    def test_by_half_a_port(self, server, named):
+        """Circuit or remote alone: the other may be anything, and it owns its lease."""
+        agent = option_82.join({1: b"eth7", 2: b"sw"})
+        relayed = {"giaddr": "192.0.2.200", "options": {82: agent}}
+        who = FakeClient("02:00:00:00:01:00")
+        assert server.bind(who, **relayed).yiaddr == FIRST
+        wanted = Reservation(FIRST, on_conflict=OnConflict.PREEMPT, source="t", **named)
+        verdict = answer(server.storage.reserve(wanted, server.now))
+        assert verdict.outcome == "applied"
+        assert renew(server, who, FIRST)[0] == MessageType.ACK
+        assert server.bind(who, **relayed).yiaddr == FIRST
+
+    def test_offers_of_reserved_clients_are_forgotten(self, server, owner):
+        """What each exchange leaves behind is swept away by the next ones."""
+        reserve(server, owner)
+        for _ in range(50):
+            assert server.bind(owner).yiaddr == FIRST
+            server.now += 100
+        area = server.storage.index.area_of(FIRST)
+        assert len(area.lapses) <= 1
+
+    def test_an_infinite_lease_can_be_taken_back(self):
+        """TRAPS 43: revoked and never seen again, it does not rest for ever."""
+        net = network(subnet(lease_time=0xFFFFFFFF))
+        server = MemoryServer(net, MemoryStorage(net))
+        server.bind(FakeClient())
+        lease = answer(server.storage.revoke(FIRST, server.now))
+        assert lease.expires == server.now + 86400
+        assert answer(server.storage.revoke(FIRST, server.now)) is lease
 
     def test_pages(self, server):
         """By address, each once, whatever the page."""

@@ -269,6 +269,37 @@ class TestRestart:
             assert second.server.sent[-1].message.yiaddr == address
         second.close()
 
+    def test_a_clock_that_is_not_set_yet(self, tmp_path):
+        """TRAPS 51: a board that wakes up in 1970 makes no lease immortal."""
+        disk = Disk(tmp_path / "leases.sqlite")
+        disk.server.now = 1.7e9
+        disk.bind(FakeClient())
+        left = disk.storage.index.leases[FIRST].expires - disk.server.now
+        disk.close()
+        again = Disk(tmp_path / "leases.sqlite")  # at 1000 seconds
+        lease = again.storage.index.leases[FIRST]
+        assert lease.expires - 1000 == pytest.approx(left)
+        again.sync()
+        again.storage.clock_stepped(1.7e9 - 1000)  # NTP
+        lease = again.storage.index.leases[FIRST]
+        assert lease.expires - 1.7e9 == pytest.approx(left)
+        again.sync()
+        again.close()
+
+    def test_the_client_s_latest_of_two_infinite_leases(self, tmp_path):
+        """The one it left does not come back because the other has no end."""
+        disk = Disk(tmp_path / "leases.sqlite")
+        key = b"\x01\x02\0\0\0\0\1"
+        batch = Batch()
+        left = Lease(FIRST, LeaseState.RELEASED, key, key, 5.0, 5.0, 0)
+        batch.leases = {FIRST + 1: Lease(FIRST + 1, key=key, since=5.0), FIRST: left}
+        disk.storage.journal._file.write(batch)
+        disk.close()
+        again = Disk(tmp_path / "leases.sqlite")
+        found = again.storage.index.of_client(key, again.network.subnets)
+        assert found.address == FIRST + 1
+        again.close()
+
     def test_everything_of_a_lease(self, tmp_path):
         """Hostname, option 82, identifier, times, and an infinite end."""
         disk = Disk(tmp_path / "leases.sqlite")

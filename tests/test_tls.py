@@ -279,6 +279,15 @@ class TestPrepare:
         tls.prepare(tmp_path, ["other.example.org"])
         assert {name: (tmp_path / name).read_bytes() for name in FILES} == before
 
+    def test_a_new_authority(self, tmp_path):
+        """With the authority goes all that it signed: so trust is taken away."""
+        tls.prepare(tmp_path, [])
+        before = {name: (tmp_path / name).read_bytes() for name in FILES}
+        (tmp_path / "authority.pem").unlink()
+        tls.prepare(tmp_path, [])
+        for name in FILES:
+            assert (tmp_path / name).read_bytes() != before[name]
+
     @pytest.mark.parametrize("name", ["server.pem", "admin.pem"])
     def test_made_again(self, tmp_path, name):
         """What was taken away is made anew by the same authority; the rest stays."""

@@ -163,6 +163,8 @@ class Answers(amp.CommandLocator):
         found = storage.reservation_of(address, who.who if who else None)
         if address is not None and who is not None:
             found = [r for r in found if r.address == address and r.who == who.who]
+        if address is None:
+            found = [each for each in found if caller.reaches(each.address)]
         if not found:
             raise NotFound("there is no such reservation")
         # Without a source, admin cancels whoever's it is, others only their own.

@@ -54,6 +54,9 @@ def prepare(directory: Path, names: Iterable[str]) -> None:
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     authority = directory / "authority.pem"
     if not authority.exists():
+        # What one signed that is gone is worth nothing.
+        for stale in ("server.pem", "admin.pem"):
+            (directory / stale).unlink(missing_ok=True)
         key = ec.generate_private_key(ec.SECP256R1())
         certificate = _sign(key, "dhcptwist authority", None)
         _write(authority, _pem(certificate, key))

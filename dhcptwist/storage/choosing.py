@@ -8,13 +8,26 @@ from ..network import Subnet
 from .reserving import Reserving
 
 
+#: Relays of one subnet whose addresses are remembered and kept out of its pools.
+MOST_RELAYS = 8
+
+
 class Choosing(Reserving):
     """The part of a pool that finds addresses."""
+
+    def may_give(self, subnet: Subnet, address: int) -> bool:
+        """Whether an address is one to give: of a pool, not ours, not a relay's."""
+        return (
+            subnet.in_pools(address)
+            and address not in self.network.addresses
+            and address not in self._relays
+        )
 
     def choose(
         self, client: Client, when: float, avoid: int = 0
     ) -> tuple[Subnet, int] | None:
         """A dynamic address for a client, in the order of RFC 2131 section 4.3.1."""
+        self._learn_relay(client)
         index = self.index
         key = client.key
         # "The client's current address as recorded in the client's current binding,
@@ -34,12 +47,11 @@ class Choosing(Reserving):
             if (
                 subnet is not None
                 and address != avoid
-                and subnet.in_pools(address)
+                and self.may_give(subnet, address)
                 and self.is_available(address, key, when)
             ):
                 return subnet, address
         # "ELSE a new address allocated from the server's pool of available addresses"
-        self._learn_relay(client)
         for subnet in client.subnets:
             taken = index.area(subnet).free.take(
                 lambda address, subnet=subnet: (  # type: ignore[misc]
@@ -72,10 +84,9 @@ class Choosing(Reserving):
     def _learn_relay(self, client: Client) -> None:
         """Never give away the address of the relay that asks."""
         giaddr = client.message.giaddr
-        if (
-            giaddr
-            and giaddr not in self._relays
-            and len(self._relays) < 4096
-            and client.subnet_of(giaddr) is not None
-        ):
+        if not giaddr or giaddr in self._relays:
+            return
+        home = client.subnet_of(giaddr)
+        # A subnet has few relays; who claims to be more of them is lying.
+        if home is not None and sum(map(home.contains, self._relays)) < MOST_RELAYS:
             self._relays.add(giaddr)

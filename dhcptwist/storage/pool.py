@@ -191,6 +191,8 @@ class PoolStorage(Choosing):
         self, client: Client, when: float, reservation: Reservation | None
     ) -> Any:
         index = self.index
+        for link in client.subnets:
+            index.lapse(index.area(link), when)
         settings: Settings | None = None
         until = inf
         if reservation is not None:
@@ -202,8 +204,6 @@ class PoolStorage(Choosing):
                 if blocker is None:
                     return self._propose(client, subnet, address, when, settings)
                 until = self._patience(blocker, when)
-        for subnet in client.subnets:
-            index.lapse(index.area(subnet), when)
         index.expire(when)
         chosen = self.choose(client, when)
         if chosen is None:
@@ -300,7 +300,9 @@ class PoolStorage(Choosing):
         theirs = owner is not reservation and owner is not None
         if owner is not None and theirs and owner.expires > when and lease is not None:
             return self._yield_to(owner, client, area, lease, when, settings)
-        if not area.subnet.in_pools(address) or address in self.network.addresses:
+        # Somebody who claims to be a relay takes no address from its holder.
+        ours = area.subnet.in_pools(address) and address not in self.network.addresses
+        if not ours or (not mine and address in self._relays):
             known = mine or client.state == ClientState.SELECTING
             return Refused("not an address of a pool") if known else None
         offer = index.offers.get(address)

@@ -83,7 +83,11 @@ class ReservationIndex:
         relay = client.relay or (previous.relay if previous else b"")
         if relay:
             circuit, remote = port_of(relay)
-            for who in (("port", circuit, remote), ("port", circuit, b"")):
+            for who in (
+                ("port", circuit, remote),
+                ("port", circuit, b""),
+                ("port", b"", remote),
+            ):
                 chosen = _on_link(self._by_who.get(who, ()), client, when)
                 if chosen:
                     return chosen

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from ipaddress import IPv4Address
+from math import inf
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
@@ -229,7 +230,11 @@ class Reserving(PoolState):
         """See `ILeases.revoke`."""
         self.now = when
         lease = self.index.leases.get(address)
-        if lease is None or not lease.bound(when):
+        if lease is None or not lease.held(when):
+            return succeed(None)
+        if lease.state == LeaseState.REVOKED:
+            return _deferred(self._revoked(lease))  # see again whether it is silent
+        if lease.state != LeaseState.BOUND:
             return succeed(None)
         revoked = self._revoke(lease, when)
         kept = _deferred(self.journal.keep(None, [revoked]))
@@ -244,18 +249,22 @@ class Reserving(PoolState):
 
     def _revoke(self, lease: Lease, when: float) -> Lease:
         """End a lease; its address rests, for its holder has not been told."""
+        area = self.index.area_of(lease.address)
+        expires = lease.expires
+        if expires == inf and area is not None:
+            # Nobody reclaims what rests for ever (RFC 2131 has no end for it either).
+            expires = when + area.subnet.decline_hold
         revoked = Lease(
             lease.address,
             LeaseState.REVOKED,
             lease.key,
             lease.hardware,
             when,
-            lease.expires,
+            expires,
             0,
             lease.hostname,
             lease.relay,
         )
-        area = self.index.area_of(lease.address)
         if area is None:
             self.index.leases[lease.address] = revoked
         else:

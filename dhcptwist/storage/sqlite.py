@@ -8,6 +8,7 @@ is under way, in a thread; whatever arrives meanwhile waits together for the nex
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
@@ -35,6 +36,10 @@ T = TypeVar("T")
 #: A sync costs the same for one lease as for fifty; after a quiet moment there is none
 #: to wait for.
 PACE = 0.002
+
+
+#: Seconds by which a clock may be behind the file: that much is lost in any restart.
+CLOCK_SLACK = 5.0
 
 
 class StorageFailure(Exception):  # noqa: N818 - "failure" says it
@@ -236,6 +241,11 @@ class SQLiteStorage(PoolStorage):
             lambda file: (file.leases(), file.reservations())
         )
         self.now = when
+        # A lease cannot have begun in the future: a clock behind what is in the file is
+        # not set yet, and its step will move all times by what they are moved here.
+        behind = max((lease.since for lease in leases), default=when) - when
+        if behind > CLOCK_SLACK:
+            reservations = self._moved_back(leases, reservations, behind)
         for lease in leases:
             self.index.load(lease, when)
         for each in reservations:
@@ -247,6 +257,19 @@ class SQLiteStorage(PoolStorage):
             reservations=len(reservations),
             path=self.journal.figures()["file"],
         )
+
+    def _moved_back(
+        self, leases: list[Lease], reservations: list[Reservation], by: float
+    ) -> list[Reservation]:
+        """Bring times that were kept to the clock as it is, here and in the file."""
+        _log.warn("The clock is {by:.0f} seconds behind the lease file", by=by)
+        for lease in leases:
+            lease.since -= by
+            lease.expires -= by
+        moved = [replace(each, expires=each.expires - by) for each in reservations]
+        kept = self.journal.keep(None, leases, moved)
+        kept.addErrback(lambda _: None)  # logged by the journal; it tries again
+        return moved
 
     def _load_reservation(self, pushed: Reservation) -> None:
         there = self.reservation_of(pushed.address, pushed.who)

@@ -161,7 +161,7 @@ class SQLiteFile:
         assert self._connection is not None
         rows = self._connection.execute(
             "SELECT address, state, client, hardware, since, expires, hostname, relay"
-            " FROM lease ORDER BY expires"
+            " FROM lease ORDER BY expires IS NULL, expires"
         )
         found = []
         for row in rows:
