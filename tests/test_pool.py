@@ -380,6 +380,22 @@ class TestReservations:
         assert server.bind(new, **relayed).yiaddr == FIRST
         assert renew(server, old, FIRST)[0] == MessageType.NAK
 
+    def test_two_on_one_port(self, server, prober):
+        """Both alive: the first keeps the address, the second gets another; no loop."""
+        agent = option_82.join({1: b"eth7", 2: b"switch"})
+        wanted = Reservation(FIRST, circuit_id=b"eth7", remote_id=b"switch", source="t")
+        answer(server.storage.reserve(wanted, server.now))
+        phone = FakeClient("02:00:00:00:01:00")
+        computer = FakeClient("02:00:00:00:01:01")
+        relayed = {"giaddr": "192.0.2.200", "options": {82: agent}}
+        assert server.bind(phone, **relayed).yiaddr == FIRST
+        prober.answers = True
+        assert server.bind(computer, **relayed).yiaddr == FIRST + 1
+        for who, address in ((phone, FIRST), (computer, FIRST + 1)) * 2:
+            assert renew(server, who, address)[0] == MessageType.ACK
+        prober.answers = False  # the phone is unplugged
+        assert server.bind(computer, **relayed).yiaddr == FIRST
+
     @pytest.mark.parametrize("named", [{"circuit_id": b"eth7"}, {"remote_id": b"sw"}])
     def test_by_half_a_port(self, server, named):
         """Circuit or remote alone: the other may be anything, and it owns its lease."""

@@ -7,12 +7,10 @@ reservation does to other clients is DESIGN's verdict table (`reserving.py`).
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from ipaddress import IPv4Address
 from math import inf
 from typing import Any
 
-from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from zope.interface import implementer
 
@@ -30,8 +28,8 @@ from ..lease import (
 )
 from ..network import Subnet
 from ..wire.codes import INFINITE
-from .choosing import Choosing
 from .index import Area
+from .waiting import Waiting
 
 
 _log = Logger()
@@ -50,7 +48,7 @@ RESERVED_DECLINE_HOLD = 600
 
 
 @implementer(IStorage)
-class PoolStorage(Choosing):
+class PoolStorage(Waiting):
     """Static and dynamic addresses in one pool.
 
     Override `reservation_for` to ask another system who a client is.  See `PoolState`
@@ -76,7 +74,7 @@ class PoolStorage(Choosing):
         found = self.reservation_for(client)
         if found is None:
             return self._offer(client, when, None)
-        return self._once_known(found, client, lambda r: self._offer(client, when, r))
+        return self.once_known(found, client, lambda r: self._offer(client, when, r))
 
     def commit(self, client: Client, address: int, when: float) -> Any:
         """See `IStorage.commit`."""
@@ -84,7 +82,7 @@ class PoolStorage(Choosing):
         found = self.reservation_for(client)
         if found is None:
             return self._commit(client, address, when, None)
-        return self._once_known(
+        return self.once_known(
             found, client, lambda r: self._commit(client, address, when, r)
         )
 
@@ -92,7 +90,7 @@ class PoolStorage(Choosing):
         """See `IStorage.configure`."""
         self._recognise(client, when)
         found = self.reservation_for(client)
-        return self._once_known(found, client, lambda r: (r and r.settings) or _NOTHING)
+        return self.once_known(found, client, lambda r: (r and r.settings) or _NOTHING)
 
     def release(self, client: Client, address: int, when: float) -> Any:
         """See `IStorage.release`.
@@ -159,33 +157,6 @@ class PoolStorage(Choosing):
         return self.journal.keep(True, [declined])
 
     # --- the rules ----------------------------------------------------------------
-
-    def _once_known(
-        self, found: Any, client: Client, step: Callable[[Reservation | None], Any]
-    ) -> Any:
-        """Take a step when `reservation_for` has answered."""
-        if found is None or found.__class__ is Reservation:
-            return self._once_silent(client, found, step)
-        if not isinstance(found, Deferred):
-            found = Deferred.fromCoroutine(found)
-        return found.addCallback(lambda r: self._once_silent(client, r, step))
-
-    def _once_silent(
-        self,
-        client: Client,
-        reservation: Reservation | None,
-        step: Callable[[Reservation | None], Any],
-    ) -> Any:
-        """If the reserved address was revoked, see first whether its holder is gone."""
-        if reservation is not None and reservation.address is not None:
-            lease = self.index.leases.get(reservation.address)
-            if lease is not None and lease.state == LeaseState.REVOKED:
-                subnet = client.subnet_of(lease.address)
-                if subnet is not None and lease.held(self.now):
-                    probe = self.probe(lease, subnet)
-                    if probe is not None:
-                        return probe.addCallback(lambda _: step(reservation))
-        return step(reservation)
 
     def _offer(
         self, client: Client, when: float, reservation: Reservation | None

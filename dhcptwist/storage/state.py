@@ -106,10 +106,14 @@ class PoolState:
             None if nothing can probe here; else a Deferred of whether the address was
             silent and is free now, on disk.
         """
+        asked = self.ask(revoked.address, subnet)
+        return None if asked is None else asked.addCallback(self._probed, revoked)
+
+    def ask(self, address: int, subnet: Subnet) -> Deferred[bool] | None:
+        """Ask whether somebody uses an address; None if nothing can probe here."""
         if self.prober is None:
             return None
-        asked = Deferred.fromCoroutine(_ask(self.prober, revoked.address, subnet))
-        return asked.addCallback(self._probed, revoked)
+        return Deferred.fromCoroutine(_ask(self.prober, address, subnet))
 
     def _probed(self, answered: bool, revoked: Lease) -> Any:
         area = self.index.area_of(revoked.address)

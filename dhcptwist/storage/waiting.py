@@ -1,0 +1,71 @@
+"""What has to be known before an address can be given: who it is for, who is gone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from twisted.internet.defer import Deferred
+
+from ..client import Client
+from ..lease import Lease, LeaseState, Reservation
+from .choosing import Choosing
+
+
+class Waiting(Choosing):
+    """The part of a pool that may have to wait: for another system, or for a probe."""
+
+    def once_known(
+        self, found: Any, client: Client, step: Callable[[Reservation | None], Any]
+    ) -> Any:
+        """Take a step when `reservation_for` has answered."""
+        if found is None or found.__class__ is Reservation:
+            return self._once_silent(client, found, step)
+        if not isinstance(found, Deferred):
+            found = Deferred.fromCoroutine(found)
+        return found.addCallback(lambda r: self._once_silent(client, r, step))
+
+    def _once_silent(
+        self,
+        client: Client,
+        reservation: Reservation | None,
+        step: Callable[[Reservation | None], Any],
+    ) -> Any:
+        """See first whether a holder of the reserved address is gone, if it must be.
+
+        It must if the lease was revoked; and where the reservation is for a relay's
+        port: a device that was swapped is silent, two on one port are not, and the
+        second gets another address.
+        """
+        if reservation is None or reservation.address is None:
+            return step(reservation)
+        lease = self.index.leases.get(reservation.address)
+        subnet = client.subnet_of(reservation.address)
+        if lease is None or subnet is None or not lease.held(self.now):
+            return step(reservation)
+        if lease.state == LeaseState.REVOKED:
+            probe = self.probe(lease, subnet)
+            if probe is not None:
+                return probe.addCallback(lambda _: step(reservation))
+        elif self._is_neighbour(client, lease, reservation):
+            asked = self.ask(lease.address, subnet)
+            if asked is not None:
+                elsewhere = replace(reservation, address=None)
+                return asked.addCallback(
+                    lambda answered: step(elsewhere if answered else reservation)
+                )
+        return step(reservation)
+
+    def _is_neighbour(
+        self, client: Client, lease: Lease, reservation: Reservation
+    ) -> bool:
+        """Whether another client of the same port has the address, and may still."""
+        offer = self.index.offers.get(lease.address)
+        return (
+            reservation.port is not None
+            and lease.state == LeaseState.BOUND
+            and lease.key != client.key
+            and (offer is None or offer.key != client.key)
+            and reservation.owns(lease)
+        )
