@@ -553,7 +553,9 @@ class TestLists:
         done = await ask("revoke", FIRST)
         assert (done.code, done.err) == (0, "")
         assert done.rows[0][:3] == [FIRST, "revoked", "02:00:00:00:00:01"]
-        done = await ask("--json", "revoke", FIRST)
+        done = await ask("revoke", FIRST)  # again: is it silent now?
+        assert (done.code, done.rows[0][1]) == (0, "revoked")
+        done = await ask("--json", "revoke", "127.7.0.99")
         assert done.code == 1
         assert done.json["error"] == "NotFound"
         await bind(2)

@@ -31,16 +31,17 @@ FIRST = ip("192.0.2.10")
 
 @implementer(IProber)
 class FakeProber:
-    """Says what it is told to say."""
+    """Says what it is told to say, or what a function finds."""
 
-    def __init__(self):
+    def __init__(self, in_use=None):
         self.answers = False
         self.asked = []
+        self._in_use = in_use
 
     def probe(self, address, subnet):
         """At once."""
         self.asked.append(address)
-        return succeed(self.answers)
+        return succeed(self._in_use(address) if self._in_use else self.answers)
 
 
 @pytest.fixture
@@ -553,7 +554,7 @@ class Churn(RuleBasedStateMachine):
 
     def __init__(self):
         super().__init__()
-        self.prober = FakeProber()
+        self.prober = FakeProber(self._in_use)
         net = network(subnet(min_lease_time=60, max_lease_time=7200))
         self.server = MemoryServer(net, MemoryStorage(net, prober=self.prober))
         self.server.now = 1e9
@@ -645,30 +646,30 @@ class Churn(RuleBasedStateMachine):
         silent=st.booleans(),
     )
     def is_reserved(self, number, address, conflict, silent):
-        """Somebody pushes a reservation."""
-        self.prober.answers = not silent
-        believers = [n for n, (a, _) in self.belief.items() if a == FIRST + address]
+        """Somebody pushes a reservation; its holder may have left without a word."""
+        if silent:
+            self._leave(FIRST + address)
         try:
             reserve(self.server, self.clients[number], FIRST + address, conflict)
         except (AddressInUse, ReservationConflict):
             return
-        if conflict == OnConflict.PREEMPT and silent:
-            # A client that does not answer is not there: it has left.
-            for each in believers:
-                if each != number:
-                    self.belief.pop(each)
 
     @rule(address=st.integers(0, 4), silent=st.booleans())
     def is_revoked(self, address, silent):
         """Somebody takes a lease away."""
-        self.prober.answers = not silent
-        if (
-            answer(self.server.storage.revoke(FIRST + address, self.server.now))
-            and silent
-        ):
-            for n, (a, _) in list(self.belief.items()):
-                if a == FIRST + address:
-                    del self.belief[n]
+        if silent:
+            self._leave(FIRST + address)
+        answer(self.server.storage.revoke(FIRST + address, self.server.now))
+
+    def _leave(self, address):
+        for number, (held, _) in list(self.belief.items()):
+            if held == address:
+                del self.belief[number]
+
+    def _in_use(self, address):
+        """What a probe finds: whoever believes to have an address answers for it."""
+        now = self.server.now
+        return any(a == address and until > now for a, until in self.belief.values())
 
     @rule(address=st.integers(0, 4))
     def is_cancelled(self, address):

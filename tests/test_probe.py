@@ -61,7 +61,7 @@ class Done:
 def _nowhere(tmp_path, monkeypatch):
     """No server of this machine is found by chance."""
     monkeypatch.delenv("DHCPTWIST_STATE", raising=False)
-    monkeypatch.setattr(ctl, "STATES", (tmp_path / "none",))
+    monkeypatch.setattr(ctl.arguments, "STATES", (tmp_path / "none",))
 
 
 @pytest.fixture
