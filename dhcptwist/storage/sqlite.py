@@ -35,7 +35,7 @@ T = TypeVar("T")
 #: Seconds from the beginning of one transaction to that of the next, if requests wait.
 #: A sync costs the same for one lease as for fifty; after a quiet moment there is none
 #: to wait for.
-PACE = 0.002
+PACE = 0.003
 
 
 #: Seconds by which a clock may be behind the file: that much is lost in any restart.
