@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 from .client import Client, ClientState
 from .lease import Lease, Refused, Settings, Silence
 from .network import Network, Subnet, Via
-from .replies import ACK, NAK, OFFER, ZERO, Reply, compose
+from .replies import ACK, NAK, OFFER, Reply, compose
 from .wire import relay
+from .wire.areas import join_one
 from .wire.codes import (
     BOOTREQUEST,
     LINK_SELECTION,
@@ -29,7 +30,7 @@ from .wire.codes import (
     MessageType,
 )
 from .wire.message import Message
-from .wire.options import join_one
+from .wire.replying import NO_ADDRESS as ZERO
 
 
 if TYPE_CHECKING:

@@ -13,13 +13,13 @@ from ipaddress import IPv4Network
 from socket import inet_ntoa
 
 from .lease import Settings
+from .wire.areas import join_one, ordered
 from .wire.codes import (
     BROADCAST_ADDRESS,
     INFINITE,
     PROTOCOL_OPTIONS,
     SUBNET_MASK,
 )
-from .wire.options import join_one
 
 
 _EMPTY_SETTINGS = Settings()
@@ -80,16 +80,11 @@ class OptionSet:
 
     def order(self, requested: bytes | None) -> list[int]:
         """The codes that a client with this request list gets, in order, each once."""
-        wanted = self.values if requested is None else requested
-        first = [SUBNET_MASK] if SUBNET_MASK in self.values else []
-        rest = [
-            code
-            for code in dict.fromkeys(wanted)
-            if code in self.values
-            and code != SUBNET_MASK
-            and code not in PROTOCOL_OPTIONS
+        wanted = self.values if requested is None else (SUBNET_MASK, *requested)
+        have = (code for code in wanted if code in self.values)
+        return [
+            code for code in ordered(have, requested) if code not in PROTOCOL_OPTIONS
         ]
-        return first + rest
 
 
 def _field(text: str | None, size: int) -> bytes:

@@ -2,36 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from socket import inet_ntoa
 
 from .network import Via
-from .wire.codes import (
-    CLIENT_ID,
-    MAGIC_COOKIE,
-    MAX_MESSAGE_SIZE,
-    PARAMETER_REQUEST_LIST,
-    RELAY_AGENT_INFORMATION,
-    SUBNET_SELECTION,
-    HardwareType,
-    MessageType,
-)
-from .wire.message import MINIMUM_SIZE, Message
-from .wire.options import fit, join_one, split
+from .wire.areas import join_one
+from .wire.codes import SUBNET_SELECTION, HardwareType, MessageType
+from .wire.message import Message
+from .wire.replying import NO_ADDRESS as ZERO, NO_BOOT_FIELDS, answered
 
 
-ZERO = b"\0\0\0\0"
-_NO_BOOT_FIELDS = bytes(192)
 _BROADCAST = "255.255.255.255"
 
 OFFER = int(MessageType.OFFER)
 ACK = int(MessageType.ACK)
 NAK = int(MessageType.NAK)
-
-#: A payload that every client takes: RFC 2131 section 2 asks for an IP datagram of 576
-#: bytes, of which 28 are the IP and UDP headers.
-_SAFE_PAYLOAD = 576 - 28
-_LARGEST_PAYLOAD = 1500 - 28
 
 
 class Reply:
@@ -114,7 +98,7 @@ def compose(
     yiaddr: bytes = ZERO,
     ciaddr: bytes = ZERO,
     siaddr: bytes = ZERO,
-    boot_fields: bytes = _NO_BOOT_FIELDS,
+    boot_fields: bytes = NO_BOOT_FIELDS,
     broadcast: bool = False,
     ask_relay_to_broadcast: bool = False,
     echo_selection: bool = False,
@@ -134,66 +118,20 @@ def compose(
         ask_relay_to_broadcast: Whether a relay cannot reach the client otherwise.
         echo_selection: Whether the subnet may have been chosen by option 118.
     """
-    raw = message.raw
     options = message.options
-    if CLIENT_ID in options and len(options[CLIENT_ID]) > 1:
-        area += join_one(CLIENT_ID, options[CLIENT_ID])  # RFC 6842
     if echo_selection and SUBNET_SELECTION in options:
         area += join_one(SUBNET_SELECTION, options[SUBNET_SELECTION])  # RFC 3011
-    if RELAY_AGENT_INFORMATION in options:  # RFC 3046 section 2.2: as it came, last
-        area += join_one(RELAY_AGENT_INFORMATION, options[RELAY_AGENT_INFORMATION])
-    if len(area) >= _SAFE_PAYLOAD - 240:
-        area, boot_fields = _squeeze(options, area, boot_fields)
-    else:
-        area += b"\xff"
-    flags = raw[10:12]
-    if ask_relay_to_broadcast and raw[24:28] != ZERO:
-        flags = bytes((flags[0] | 0x80, flags[1]))
-    data = b"".join(
-        (
-            b"\x02",
-            raw[1:3],
-            b"\0",
-            raw[4:8],
-            b"\0\0",
-            flags,
-            ciaddr,
-            yiaddr,
-            siaddr,
-            raw[24:44],
-            boot_fields,
-            MAGIC_COOKIE,
-            area,
-        )
+    data, _ = answered(
+        message.raw,
+        options,
+        area,
+        yiaddr=yiaddr,
+        ciaddr=ciaddr,
+        siaddr=siaddr,
+        boot_fields=boot_fields,
+        broadcast=ask_relay_to_broadcast,
     )
-    if len(data) < MINIMUM_SIZE:
-        data = data.ljust(MINIMUM_SIZE, b"\0")
     address, port, hardware = destination(
         message, via, kind, yiaddr, broadcast=broadcast
     )
     return Reply(data, kind, address, port, hardware)
-
-
-def _squeeze(
-    options: Mapping[int, bytes], area: bytes, boot_fields: bytes
-) -> tuple[bytes, bytes]:
-    """Make options fit that may be too long for the client (option 57)."""
-    limit = _SAFE_PAYLOAD
-    size = options.get(MAX_MESSAGE_SIZE, b"")
-    if len(size) >= 2:
-        limit = int.from_bytes(size[:2], "big") - 28
-        limit = min(max(limit, _SAFE_PAYLOAD), _LARGEST_PAYLOAD)
-    if 240 + len(area) < limit:
-        return area + b"\xff", boot_fields
-    mine = split(bytes(240) + area)
-    first = [c for c in (53, 54, 51, 58, 59, 61) if c in mine]
-    order = first + [code for code in mine if code not in first]
-    asked = PARAMETER_REQUEST_LIST in options
-    sname, file = boot_fields[:64], boot_fields[64:]
-    fitted = fit(
-        [(code, mine[code]) for code in order],
-        limit - 240,
-        file=asked and not any(file),
-        sname=asked and not any(sname),
-    )
-    return fitted.options, (fitted.sname or sname) + (fitted.file or file)

@@ -213,3 +213,14 @@ def test_example_is_the_one_in_the_package() -> None:
     """`--example-config` prints etc/dhcp.ini, which wheels do not have."""
     packaged = (ROOT / "dhcptwist" / "example.ini").read_bytes()
     assert packaged == (ROOT / "etc" / "dhcp.ini").read_bytes()
+
+
+def test_options_page_is_that_of_the_code() -> None:
+    """The table of options is made by the script beside it, and up to date."""
+    made = subprocess.run(
+        [sys.executable, ROOT / "docs" / "make_options.py"],
+        capture_output=True,
+        env={"PYTHONPATH": str(ROOT)},
+        check=True,
+    ).stdout.decode()
+    assert made == (ROOT / "docs" / "options.md").read_text("utf-8")

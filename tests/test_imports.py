@@ -30,7 +30,12 @@ ROOMS = (
 # room, as long as nothing goes round in a circle.  The room's own __init__ is above
 # all of its modules.
 INSIDE = {
-    "wire": "codes < values < options < relay < message",
+    "wire": (
+        "codes < values < lists < names < records < suboptions < mixed < identity"
+        " < special < location < vendor < relay < registry < options < pxe"
+        " < areas < fields < diagnosis < building < replying < message"
+        " < parts < text, document < capture < __main__"
+    ),
     "storage": "pool < memory < sqlite < postgresql < http < limits",
     "transport": "sockets, frames < protocol",
     "control": "commands < tls < caller < server < listening, client",

@@ -436,14 +436,12 @@ class TestHeard:
     @pytest.mark.parametrize(
         "options",
         [
-            {54: None},
             {51: None},
             {1: b"\xff\xff"},
             {3: b"\x01"},
             {6: b"\x01\x02\x03\x04\x05"},
             {15: b"\x1b[2J\xff\0"},
             {51: b"\x00\x01"},
-            {54: b"\x7f\x00\x00"},
             {1: None, 3: b"", 6: b"", 15: b""},
         ],
     )
@@ -460,6 +458,14 @@ class TestHeard:
         assert (done.code, done.err) == (0, "")
         assert done.out.replace("\n", "").isprintable()
         assert "127.7.0.50" in done.out
+
+    @pytest.mark.parametrize("server", [None, b"\x7f\x00\x00", b""])
+    def test_no_server_identifier(self, fake, server):
+        """Such an OFFER cannot be taken (RFC 2131 table 5), and the reason is said."""
+        done, heard = fake(lambda message: [reply(message, OFFER, {54: server})])
+        assert done.code == 3
+        assert "no server identifier" in done.err
+        assert heard.kinds == [DISCOVER]
 
     def test_infinite(self, fake):
         """An infinite lease is called one."""

@@ -7,7 +7,6 @@ needs no interface of its own, changes no address, and needs no rights on a high
 from __future__ import annotations
 
 import hashlib
-import secrets
 import socket
 import time
 from collections.abc import Iterator
@@ -17,15 +16,10 @@ from typing import Any
 
 from ..lease import format_hardware
 from ..wire import MalformedMessage, Message, MessageType, option_kind
-from ..wire.codes import (
-    LEASE_TIME,
-    MESSAGE,
-    MESSAGE_TYPE,
-    PARAMETER_REQUEST_LIST,
-    REQUESTED_ADDRESS,
-    SERVER_ID,
-)
+from ..wire.agent import forward
+from ..wire.codes import LEASE_TIME, MESSAGE, PARAMETER_REQUEST_LIST, SERVER_ID
 from ..wire.message import printable
+from ..wire.requests import discover, release, select
 
 
 #: Linux's IP_RECVERR (ip(7)): "connection refused" for a socket that is not connected.
@@ -110,21 +104,17 @@ def probe(target: Target, *, keep: bool = False) -> dict[str, Any]:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         _bind(sock, target)
         began = time.monotonic()
-        xid = secrets.randbits(32)
-        discover = _message(target, xid, MessageType.DISCOVER, _WANTED)
-        offer = _ask(sock, target, discover, MessageType.OFFER)
+        first = discover(target.hardware[1:], htype=target.hardware[0], options=_WANTED)
+        offer = _ask(sock, target, first, MessageType.OFFER)
         offered = time.monotonic()
-        server = {SERVER_ID: offer.options.get(SERVER_ID, b"")}
-        address = {REQUESTED_ADDRESS: offer.yiaddr.to_bytes(4, "big")}
-        request = _message(
-            target, xid, MessageType.REQUEST, {**address, **server, **_WANTED}
-        )
+        try:
+            request = select(first, offer)
+        except ValueError as error:
+            raise ProbeFailed(f"the OFFER cannot be taken: {error}") from None
         ack = _ask(sock, target, request, MessageType.ACK)
         acked = time.monotonic()
         if not keep:
-            xid = secrets.randbits(32)
-            release = _message(target, xid, MessageType.RELEASE, server, ack.yiaddr)
-            _send(sock, target, release.encode())
+            _send(sock, target, release(first, ack))
     return {
         "address": str(IPv4Address(ack.yiaddr)),
         "server": str(IPv4Address(ack.address(SERVER_ID))),
@@ -144,7 +134,7 @@ def probe(target: Target, *, keep: bool = False) -> dict[str, Any]:
 def _text(message: Message, name: str) -> str:
     kind = option_kind(name)
     data = message.options.get(kind.code)
-    return "" if data is None else kind.shape.decode_text(data)
+    return "" if data is None else kind.shape.describe(data)
 
 
 def _bind(sock: socket.socket, target: Target) -> None:
@@ -163,27 +153,11 @@ def _bind(sock: socket.socket, target: Target) -> None:
         ) from None
 
 
-def _message(
-    target: Target,
-    xid: int,
-    kind: MessageType,
-    options: dict[int, bytes],
-    ciaddr: int = 0,
-) -> Message:
-    return Message.build(
-        xid=xid,
-        htype=target.hardware[0],
-        chaddr=target.hardware[1:],
-        ciaddr=ciaddr,
-        giaddr=int(IPv4Address(target.relay)),
-        hops=1,
-        options={MESSAGE_TYPE: bytes((kind,)), **options},
-    )
-
-
-def _send(sock: socket.socket, target: Target, data: bytes) -> None:
+def _send(sock: socket.socket, target: Target, message: Message) -> None:
+    relayed = forward(message, target.relay)
+    assert relayed is not None
     try:
-        sock.sendto(data, (target.server, target.port))
+        sock.sendto(relayed.encode(), (target.server, target.port))
     except ConnectionRefusedError:
         raise _nobody(target) from None
     except OSError as error:
@@ -201,7 +175,7 @@ def _ask(
 ) -> Message:
     """Send until there is an answer."""
     for patience in PATIENCE:
-        _send(sock, target, message.encode())
+        _send(sock, target, message)
         for answer in _answers(sock, target, message.xid, time.monotonic() + patience):
             if answer.type == wanted:
                 return answer

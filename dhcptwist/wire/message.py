@@ -2,100 +2,124 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from ipaddress import IPv4Address
 from typing import Any
 
-from . import relay
+from . import suboptions
+from .areas import (
+    LARGEST_SIZE,
+    MINIMUM_SIZE,
+    OPTIONS,
+    Piece,
+    beginning,
+    fit,
+    join,
+    ordered,
+    size_limit,
+    split,
+    walk,
+)
+from .building import (
+    LARGEST_MESSAGE,
+    AnyAddress,
+    edited,
+    encoded,
+    number,
+    packed,
+    sized,
+)
 from .codes import (
     BOOTREPLY,
     BOOTREQUEST,
-    BROADCAST_FLAG,
     CLIENT_ID,
     HOST_NAME,
+    LEASE_TIME,
     MAGIC_COOKIE,
     MESSAGE_TYPE,
     PARAMETER_REQUEST_LIST,
+    RAPID_COMMIT,
     RELAY_AGENT_INFORMATION,
+    REQUESTED_ADDRESS,
+    SERVER_ID,
     MessageType,
 )
-from .options import FILE, SNAME, join, option_kind, split
+from .diagnosis import Diagnostic, diagnose
+from .fields import Fields
+from .options import OPTION_KINDS, OptionKind
+from .replying import NO_ADDRESS, answered, check
 from .values import visible
 
 
-#: BOOTP replies shorter than this are discarded by old relays and ROMs (RFC 1542 2.1).
-MINIMUM_SIZE = 300
-
-_NO_ADDRESS = b"\0\0\0\0"
+_TYPES = [None, *MessageType]
 
 
 class MalformedMessage(ValueError):  # noqa: N818 - the name is part of the promise
-    """The bytes are not a DHCP message; the sender is to blame, never the caller."""
+    """The bytes are not a DHCP message; the sender is to blame, never the caller.
+
+    Attributes:
+        reason: What is wrong, in words.
+        offset: At which byte of the message.
+    """
+
+    def __init__(self, reason: str, offset: int = 0) -> None:
+        super().__init__(f"{reason} (offset {offset})")
+        self.reason = reason
+        self.offset = offset
+
+    def __reduce__(self) -> tuple[type[MalformedMessage], tuple[str, int]]:
+        return type(self), (self.reason, self.offset)
 
 
-class Message:
-    """A BOOTP or DHCP message (RFC 2131 section 2).
+class Message(Fields):
+    """A BOOTP or DHCP message: its fixed `Fields` and its options.
 
-    ::
-
-         0                   1                   2                   3
-         0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1
-        +---------------+---------------+---------------+---------------+
-        |     op (1)    |   htype (1)   |   hlen (1)    |   hops (1)    |
-        +---------------+---------------+---------------+---------------+
-        |                            xid (4)                            |
-        +-------------------------------+-------------------------------+
-        |           secs (2)            |           flags (2)           |
-        +-------------------------------+-------------------------------+
-        |                          ciaddr  (4)                          |
-        |                          yiaddr  (4)                          |
-        |                          siaddr  (4)                          |
-        |                          giaddr  (4)                          |
-        +---------------------------------------------------------------+
-        |                          chaddr  (16)                         |
-        |                          sname   (64)                         |
-        |                          file    (128)                        |
-        +---------------------------------------------------------------+
-        |            cookie (4), then options (variable)                |
-        +---------------------------------------------------------------+
-
-    The message *is* its bytes, so decoding and encoding again changes nothing.  Header
-    fields are read when asked for; the options are split once.
+    The message *is* its bytes and never changes, so decoding and encoding again gives
+    the very same ones.  Fields are read when asked for; the options are taken apart on
+    the first look at them.  Two messages are equal if their bytes are.
 
     Attributes:
         raw: The datagram.
-        options: Option code to the option's joined bytes, in the order received.
-            Empty where there is no magic cookie (plain BOOTP).
+        dropped: Codes of the options that there was no room for when it was built.
     """
 
-    __slots__ = ("options", "raw")
+    __slots__ = ("_options", "dropped")
 
-    raw: bytes
-    options: Mapping[int, bytes]
-
-    def __init__(self, raw: bytes, options: Mapping[int, bytes]) -> None:
+    def __init__(self, raw: bytes, dropped: tuple[int, ...] = ()) -> None:
         self.raw = raw
-        self.options = options
+        self.dropped = dropped
+        self._options: dict[int, bytes] | None = None
 
     @classmethod
-    def decode(cls, data: bytes) -> Message:
+    def decode(cls, data: bytes, *, strict: bool = False) -> Message:
         """Read a message from a datagram's payload.
 
+        This is lenient: what is odd but can be read is read, and `diagnostics` says
+        what it was.
+
+        Args:
+            data: The payload.
+            strict: Whether to refuse what is odd as well.
+
         Raises:
-            MalformedMessage: It is shorter than the fixed fields (236 bytes) or its
-                hardware address is longer than its field (16 bytes).
+            MalformedMessage: It is shorter than the fixed fields (236 bytes), longer
+                than a datagram can be, or its hardware address is longer than its
+                field (16 bytes).  If strict: there is something to diagnose.
         """
-        if len(data) < 236:
+        if not 236 <= len(data) <= LARGEST_MESSAGE:
             raise MalformedMessage(
-                f"{len(data)} bytes; a message has at least 236 (offset {len(data)})"
+                f"{len(data)} bytes; a message has 236 to {LARGEST_MESSAGE}",
+                min(len(data), LARGEST_MESSAGE),
             )
         if data[2] > 16:
             raise MalformedMessage(
-                f"hlen is {data[2]}; a hardware address has at most 16 bytes (offset 2)"
+                f"hlen is {data[2]}; a hardware address has at most 16 bytes", 2
             )
-        if data[236:240] == MAGIC_COOKIE:
-            return cls(data, split(data))
-        return cls(data, {})
+        message = cls(data if type(data) is bytes else bytes(data))
+        if strict:
+            for offset, reason in message.diagnostics:
+                raise MalformedMessage(reason, offset)
+        return message
 
     @classmethod
     def build(
@@ -103,151 +127,227 @@ class Message:
         *,
         op: int = BOOTREQUEST,
         htype: int = 1,
+        hlen: int | None = None,
         hops: int = 0,
         xid: int = 0,
         secs: int = 0,
         flags: int = 0,
-        ciaddr: int | str | IPv4Address = 0,
-        yiaddr: int | str | IPv4Address = 0,
-        siaddr: int | str | IPv4Address = 0,
-        giaddr: int | str | IPv4Address = 0,
+        ciaddr: AnyAddress = 0,
+        yiaddr: AnyAddress = 0,
+        siaddr: AnyAddress = 0,
+        giaddr: AnyAddress = 0,
         chaddr: bytes = b"",
-        sname: bytes = b"",
-        file: bytes = b"",
-        options: Mapping[int, bytes] | None = None,
+        sname: bytes | str = b"",
+        file: bytes | str = b"",
+        options: Mapping[Any, Any] | None = None,
+        requested: bytes | None = None,
+        limit: int | None = None,
     ) -> Message:
-        """Make a message; options are written in the order of the mapping.
+        """Make a message.
+
+        Options are written in the order of the mapping, but for what the protocol
+        fixes: the message type first, the mask before the routers, option 82 last.
+
+        Args:
+            op: 1 for what clients and relays send on, 2 for what servers send.
+            htype: The kind of hardware address.
+            hlen: The length of the hardware address; that of ``chaddr`` if not given.
+            hops: How many relays have passed it on.
+            xid: The transaction's number.
+            secs: Seconds since the client began.
+            flags: ``0x8000`` asks for broadcast replies.
+            ciaddr: The client's address as it is.  An address may be a number, text,
+                four bytes or an `ipaddress.IPv4Address`.
+            yiaddr: The client's address to be.
+            siaddr: The next server of the boot.
+            giaddr: The relay's address.
+            chaddr: The hardware address.
+            sname: The server's name.
+            file: The boot file.
+            options: By number, name or `OptionKind`; a value is the option's bytes, or
+                what its shape encodes.  None is BOOTP: no cookie and no options.
+            requested: A parameter request list (option 55) to order the options by,
+                as replies are (`areas.ordered`).
+            limit: The most bytes it may have (`areas.size_limit`).  What does not fit
+                goes into ``file`` and ``sname`` if those are empty and there is a
+                request list; what does not fit there is left out, the last in order
+                first, and named in ``dropped``.
 
         Raises:
-            ValueError: A field is too long or a number too large for its place.
+            ValueError: A field is too long or a number too large for its place, or an
+                option's value does not fit its shape.
         """
-        if len(chaddr) > 16 or len(sname) > 64 or len(file) > 128:
-            raise ValueError("chaddr, sname or file is longer than its field")
-        options = dict(options or {})
-        try:
-            head = (
-                bytes((op, htype, len(chaddr), hops))
-                + xid.to_bytes(4, "big")
-                + secs.to_bytes(2, "big")
-                + flags.to_bytes(2, "big")
-            )
-        except OverflowError:
-            raise ValueError("xid, secs or flags is too large") from None
-        raw = b"".join(
-            (
-                head,
-                *(IPv4Address(a).packed for a in (ciaddr, yiaddr, siaddr, giaddr)),
-                chaddr.ljust(16, b"\0"),
-                sname.ljust(64, b"\0"),
-                file.ljust(128, b"\0"),
-                MAGIC_COOKIE,
-                join(options.items()),
-                b"\xff",
-            )
+        rest = b""
+        dropped: tuple[int, ...] = ()
+        if options is not None:
+            values = encoded(options, requested)
+            rest = MAGIC_COOKIE + join(values.items()) + b"\xff"
+            if limit is not None and 236 + len(rest) > limit:
+                spill = requested is not None
+                fitted = fit(
+                    [(code, values[code]) for code in ordered(values, requested)],
+                    limit - OPTIONS,
+                    file=spill and not file,
+                    sname=spill and not sname,
+                )
+                rest = MAGIC_COOKIE + fitted.options
+                file = fitted.file or file
+                sname = fitted.sname or sname
+                dropped = tuple(fitted.dropped)
+        head = (op, htype, hlen, hops, xid, secs, flags, ciaddr, yiaddr, siaddr, giaddr)
+        raw = packed(*head, chaddr, sname, file) + rest
+        return cls(sized(raw.ljust(MINIMUM_SIZE, b"\0")), dropped)
+
+    def replace(
+        self, *, options: Mapping[Any, Any] | None = None, **fields: Any
+    ) -> Message:
+        """The message with some fields and options changed, all else as it was.
+
+        A changed option keeps its place, and a new one stands at the end, but before
+        option 82.  If options spill into ``file`` or ``sname``, an edit of options takes
+        those back into the options field.
+
+        Args:
+            options: As in `build`; None takes an option away.
+            fields: As in `build`, by name: ``giaddr="192.0.2.1"``.
+
+        Raises:
+            ValueError: As in `build`.
+            TypeError: There is no field of that name.
+        """
+        return type(self)(edited(self.raw, fields, options))
+
+    __replace__ = replace
+
+    def reply(
+        self,
+        kind: MessageType | None,
+        *,
+        server: AnyAddress = 0,
+        yiaddr: AnyAddress = 0,
+        lease_time: int | None = None,
+        siaddr: AnyAddress = 0,
+        sname: bytes | str = b"",
+        file: bytes | str = b"",
+        options: Mapping[Any, Any] | None = None,
+        path: int = LARGEST_SIZE,
+    ) -> Message:
+        """The answer to this message, as RFC 2131 table 3 fills it in.
+
+        What a client may not miss is copied or set: header fields, options 53, 54 and 51,
+        the client identifier (RFC 6842), the relay's information (RFC 3046), the broadcast
+        bit of a NAK that goes to a relay.  The options are put in the order of the client's
+        request list.  If they are too long for the client (option 57), they spill into
+        ``file`` and ``sname``, and what does not fit there is left out: see ``dropped``.
+
+        Args:
+            kind: OFFER, ACK, NAK or any other; None for an answer to BOOTP.
+            server: The server identifier (option 54).
+            yiaddr: The address given to the client; none in a NAK or for an INFORM.
+            lease_time: Seconds (option 51); an OFFER or ACK that gives an address needs it.
+            siaddr: Where the boot file is.
+            sname: The boot server's name.
+            file: The boot file's name.
+            options: More options: by number, name or `OptionKind`.
+            path: The most bytes that the way to the client carries.
+
+        Raises:
+            ValueError: Table 3 does not allow it, or a value does not fit.
+        """
+        values = encoded(options or {})
+        check(
+            self.type,
+            kind,
+            set(values),
+            server=bool(number(server)),
+            gives=bool(number(yiaddr)),
+            timed=lease_time is not None,
         )
-        return cls(raw.ljust(MINIMUM_SIZE, b"\0"), options)
+        if kind is None:
+            # A BOOTP client has room for 64 bytes of options (RFC 1534 section 2).
+            path = min(path, max(MINIMUM_SIZE, len(self.raw)))
+        else:
+            values[MESSAGE_TYPE] = bytes([kind])
+            values[SERVER_ID] = number(server).to_bytes(4, "big")
+        if lease_time is not None:
+            values[LEASE_TIME] = lease_time.to_bytes(4, "big")
+        if kind == MessageType.ACK and self.type == MessageType.DISCOVER:
+            if RAPID_COMMIT not in self.options:
+                raise ValueError("only option 80 lets an ACK answer a DISCOVER")
+            values[RAPID_COMMIT] = b""  # RFC 4039 section 4
+        for code in (CLIENT_ID, RELAY_AGENT_INFORMATION):
+            values.pop(code, None)  # they are the request's
+        order = ordered(values, self.requested_options)
+        head = packed(*(0,) * 8, yiaddr, siaddr, 0, b"", sname, file)
+        data, dropped = answered(
+            self.raw,
+            self.options,
+            join((code, values[code]) for code in order),
+            yiaddr=head[16:20],
+            ciaddr=self.raw[12:16] if kind == MessageType.ACK else NO_ADDRESS,
+            siaddr=head[20:24],
+            boot_fields=head[44:],
+            broadcast=kind == MessageType.NAK,
+            path=path,
+        )
+        return type(self)(data, dropped)
 
     def encode(self) -> bytes:
         """The message's bytes."""
         return self.raw
 
-    # --- the fixed fields ---------------------------------------------------------
+    def __eq__(self, other: object) -> bool:
+        return self.raw == other.raw if isinstance(other, Message) else NotImplemented
 
-    @property
-    def op(self) -> int:
-        """1 for what clients and relays send on, 2 for what servers send."""
-        return self.raw[0]
-
-    @property
-    def htype(self) -> int:
-        """The kind of hardware address; 1 is Ethernet."""
-        return self.raw[1]
-
-    @property
-    def hlen(self) -> int:
-        """The length of the hardware address in bytes."""
-        return self.raw[2]
-
-    @property
-    def hops(self) -> int:
-        """How many relays say they have passed it on."""
-        return self.raw[3]
-
-    @property
-    def xid(self) -> int:
-        """The transaction's number, chosen by the client."""
-        return int.from_bytes(self.raw[4:8], "big")
-
-    @property
-    def secs(self) -> int:
-        """Seconds since the client began; a hint at most."""
-        return int.from_bytes(self.raw[8:10], "big")
-
-    @property
-    def flags(self) -> int:
-        """The flags; only the highest bit means anything."""
-        return int.from_bytes(self.raw[10:12], "big")
-
-    @property
-    def wants_broadcast(self) -> bool:
-        """Whether the client cannot receive unicast yet (RFC 2131 section 4.1)."""
-        return bool(self.flags & BROADCAST_FLAG)
-
-    @property
-    def ciaddr(self) -> int:
-        """The address the client has and can use."""
-        return int.from_bytes(self.raw[12:16], "big")
-
-    @property
-    def yiaddr(self) -> int:
-        """The address a server gives the client."""
-        return int.from_bytes(self.raw[16:20], "big")
-
-    @property
-    def siaddr(self) -> int:
-        """The next server of the boot."""
-        return int.from_bytes(self.raw[20:24], "big")
-
-    @property
-    def giaddr(self) -> int:
-        """The relay's address on the client's network, or 0."""
-        return int.from_bytes(self.raw[24:28], "big")
-
-    @property
-    def chaddr(self) -> bytes:
-        """The hardware address, ``hlen`` bytes long."""
-        return self.raw[28 : 28 + self.raw[2]]
-
-    @property
-    def sname(self) -> bytes:
-        """The server name field, all 64 bytes."""
-        return self.raw[SNAME]
-
-    @property
-    def file(self) -> bytes:
-        """The boot file field, all 128 bytes."""
-        return self.raw[FILE]
+    def __hash__(self) -> int:
+        return hash(self.raw)
 
     # --- options ------------------------------------------------------------------
 
     @property
-    def type(self) -> MessageType | None:
-        """Option 53, or None for BOOTP and for types nobody has defined."""
-        data = self.options.get(MESSAGE_TYPE)
-        try:
-            return MessageType(data[0]) if data else None
-        except ValueError:
-            return None
+    def options(self) -> Mapping[int, bytes]:
+        """Option code to the option's joined bytes, in the order received.
 
-    def get(self, name_or_code: str | int) -> Any:
-        """An option's value in its own shape, or None if it is not there.
+        Empty where there is no magic cookie (plain BOOTP).
+        """
+        options = self._options
+        if options is None:
+            start = beginning(self.raw)
+            options = self._options = split(self.raw, start) if start else {}
+        return options
+
+    def get(self, option: str | int | OptionKind, default: Any = None) -> Any:
+        """An option's value in its own shape, or the default if it is not there.
 
         Raises:
-            ValueError: There is no such option, or its bytes do not fit its shape.
+            MalformedMessage: The option's bytes do not fit its shape.
+            ValueError: There is no option of that name or number.
         """
-        kind = option_kind(name_or_code)
-        data = self.options.get(kind.code)
-        return None if data is None else kind.shape.decode(data)
+        kind = OPTION_KINDS.kind(option)
+        data = (self._options or self.options).get(kind.code)
+        if data is None:
+            return default
+        try:
+            return kind.shape.decode(data)
+        except ValueError as error:
+            offset = next(p.offset for p in self.pieces() if p.code == kind.code)
+            raise MalformedMessage(f"{kind.name}: {error}", offset) from None
+
+    def pieces(self) -> Iterator[Piece]:
+        """Everything behind the cookie as it stands there: `areas.walk`."""
+        start = beginning(self.raw)
+        return walk(self.raw, start) if start else iter(())
+
+    @property
+    def diagnostics(self) -> list[Diagnostic]:
+        """What is odd about the message (`diagnosis.diagnose`), found anew each time."""
+        return diagnose(self)
+
+    @property
+    def type(self) -> MessageType | None:
+        """Option 53, or None for BOOTP and for types nobody has defined."""
+        data = (self._options or self.options).get(MESSAGE_TYPE)
+        return _TYPES[data[0]] if data and data[0] < len(_TYPES) else None
 
     def address(self, code: int) -> int:
         """An option that is one address, as a number; 0 if absent or cut off.
@@ -255,31 +355,52 @@ class Message:
         A longer value is read by its first four bytes: servers that send an option
         twice produce such.
         """
-        data = self.options.get(code, _NO_ADDRESS)
-        return int.from_bytes(data[:4], "big") if len(data) >= 4 else 0
+        data = (self._options or self.options).get(code)
+        return int.from_bytes(data[:4], "big") if data and len(data) >= 4 else 0
+
+    @property
+    def requested_address(self) -> int:
+        """Option 50, or 0."""
+        return self.address(REQUESTED_ADDRESS)
+
+    @property
+    def server_id(self) -> int:
+        """Option 54, or 0."""
+        return self.address(SERVER_ID)
+
+    @property
+    def lease_time(self) -> int | None:
+        """Option 51 in seconds, ``0xFFFFFFFF`` for ever; None if absent or cut off."""
+        data = (self._options or self.options).get(LEASE_TIME, b"")
+        return int.from_bytes(data[:4], "big") if len(data) >= 4 else None
 
     @property
     def client_id(self) -> bytes:
         """Option 61; empty if absent or shorter than RFC 2132 9.14 allows (two)."""
-        data = self.options.get(CLIENT_ID, b"")
+        data = (self._options or self.options).get(CLIENT_ID, b"")
         return data if len(data) > 1 else b""
 
     @property
     def requested_options(self) -> bytes | None:
         """The codes of option 55 in the client's order; None if there is no list."""
-        return self.options.get(PARAMETER_REQUEST_LIST) or None
+        return (self._options or self.options).get(PARAMETER_REQUEST_LIST) or None
+
+    @property
+    def size_limit(self) -> int:
+        """The most bytes that a reply to it may have (option 57, `areas.size_limit`)."""
+        return size_limit(self._options or self.options)
 
     @property
     def host_name(self) -> str:
         """Option 12 as printable text; empty if there is none."""
-        data = self.options.get(HOST_NAME)
+        data = (self._options or self.options).get(HOST_NAME)
         return printable(data) if data else ""
 
     @property
     def relay_information(self) -> dict[int, bytes]:
         """The sub-options of option 82 by code."""
-        data = self.options.get(RELAY_AGENT_INFORMATION)
-        return relay.split(data) if data else {}
+        data = (self._options or self.options).get(RELAY_AGENT_INFORMATION)
+        return suboptions.split(data) if data else {}
 
     def __repr__(self) -> str:
         kind = self.type

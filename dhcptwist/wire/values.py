@@ -2,7 +2,8 @@
 
 An option is described by a name and one of these shapes, so a new option is one
 line in a table and never a class.  Each shape turns the words people write in a
-configuration into a value, a value into the option's bytes, and back.
+configuration into a value, a value into the option's bytes, and back.  Here are the
+plain ones; `lists`, `names`, `records`, `suboptions` and `identity` build on them.
 
 Everything here raises ``ValueError`` and nothing else for what does not fit.
 """
@@ -11,22 +12,36 @@ from __future__ import annotations
 
 import re
 import struct
-from ipaddress import AddressValueError, IPv4Address, IPv4Network
+from enum import IntEnum
+from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from typing import Any
 
 
+_BYTES = (bytes, bytearray, memoryview)
+
+
 class Shape:
-    """How one kind of value reads and writes; the base of the shapes below."""
+    """How one kind of value reads and writes; the base of the shapes below.
+
+    As it stands it is the shape of plain bytes, written in hexadecimal.
+
+    Attributes:
+        name: What the documentation calls it.
+        size: How many bytes a value has; None if that varies.
+    """
 
     name = "opaque"
+    size: int | None = None
 
     def decode(self, data: bytes) -> Any:
         """The value that an option's bytes stand for."""
         return data
 
     def encode(self, value: Any) -> bytes:
-        """The bytes that stand for a value."""
-        return bytes(value)
+        """The bytes that stand for a value, or for its `plain` form."""
+        if isinstance(value, str):
+            return unhex(value)
+        return bytes(memoryview(value))  # which a number or a list has none of
 
     def parse(self, text: str) -> Any:
         """The value that a person wrote."""
@@ -36,22 +51,85 @@ class Shape:
         """A value as a person would write it."""
         return f"hex:{bytes(value).hex()}"
 
+    def plain(self, value: Any) -> Any:
+        """A value in JSON's own types: numbers, text, lists and objects."""
+        return self.format(value)
+
+    def take(self, data: bytes, at: int) -> tuple[Any, int]:
+        """The value that begins at an offset, and the offset behind it.
+
+        A shape of no fixed size takes all there is; those that know their own end
+        say so themselves.
+        """
+        stop = len(data) if self.size is None else at + self.size
+        if stop > len(data):
+            raise ValueError(f"{self.name} runs past the end")
+        return self.decode(data[at:stop]), stop
+
     def encode_text(self, text: str) -> bytes:
         """From what a person wrote to bytes.
 
         ``hex:`` in front gives the raw bytes, whatever the shape.
         """
         text = text.strip()
-        if text.startswith("hex:"):
+        if is_hex(text):
             return unhex(text)
         return self.encode(self.parse(text))
 
     def decode_text(self, data: bytes) -> str:
-        """From bytes to words; bytes that do not fit the shape print as hex."""
+        """From bytes to words that `encode_text` turns into the same bytes.
+
+        Bytes that do not fit the shape, or not in its usual form, print as hex.
+        """
+        try:
+            text = self.format(self.decode(data))
+            if self.encode_text(text) == data:
+                return text
+        except ValueError:
+            pass
+        return f"hex:{data.hex()}"
+
+    def describe(self, data: bytes) -> str:
+        """From bytes to words for a person to read, which may lose something.
+
+        Text loses the NUL that ends it, say, which `decode_text` would not.
+        """
         try:
             return self.format(self.decode(data))
         except ValueError:
             return f"hex:{data.hex()}"
+
+    def encode_plain(self, value: Any) -> bytes:
+        """From a value, its `plain` form, its text or its bytes to bytes.
+
+        Text that begins with ``hex:`` gives the raw bytes, whatever the shape.
+
+        Raises:
+            ValueError: It is none of these.
+        """
+        if isinstance(value, _BYTES):
+            return bytes(value)
+        try:
+            if isinstance(value, str):
+                return self.encode_text(value)
+            return self.encode(value)
+        except (TypeError, KeyError, AttributeError, OverflowError) as error:
+            raise ValueError(f"{value!r} is no {self.name}: {error}") from None
+
+    def decode_plain(self, data: bytes) -> Any:
+        """From bytes to what JSON holds and `encode_plain` turns into the same bytes."""
+        try:
+            value = self.plain(self.decode(data))
+            if self.encode_plain(value) == data:
+                return value
+        except ValueError:
+            pass
+        return f"hex:{data.hex()}"
+
+
+def is_hex(text: str) -> bool:
+    """Whether text is raw bytes: ``hex:…``, and not a list that begins with such."""
+    return text.startswith("hex:") and not set(text) & set(",;{")
 
 
 def unhex(text: str) -> bytes:
@@ -80,22 +158,9 @@ def visible(text: str) -> str:
     )
 
 
-def _words(text: str) -> list[str]:
-    words = [word.strip() for word in text.split(",")]
-    if not all(words):
-        raise ValueError(f"{text!r} has an empty entry")
-    return words
-
-
-def _address(text: str) -> IPv4Address:
-    try:
-        return IPv4Address(text.strip())
-    except AddressValueError:
-        raise ValueError(f"{text.strip()!r} is not an IPv4 address") from None
-
-
 class _Address(Shape):
     name = "address"
+    size = 4
 
     def decode(self, data: bytes) -> IPv4Address:
         # A longer value is what concatenation makes of an option sent twice
@@ -105,66 +170,45 @@ class _Address(Shape):
         return IPv4Address(data[:4])
 
     def encode(self, value: Any) -> bytes:
-        return IPv4Address(value).packed
+        # IPv4Address makes text of another one, and reads that.
+        address = value if type(value) is IPv4Address else IPv4Address(value)
+        return address.packed
 
     def parse(self, text: str) -> IPv4Address:
-        return _address(text)
+        try:
+            return IPv4Address(text.strip())
+        except AddressValueError:
+            raise ValueError(f"{text.strip()!r} is not an IPv4 address") from None
 
     def format(self, value: Any) -> str:
         return str(value)
 
 
-class _Addresses(Shape):
-    name = "addresses"
+class _Address6(_Address):
+    name = "IPv6 address"
+    size = 16
 
-    def decode(self, data: bytes) -> list[IPv4Address]:
-        if not data or len(data) % 4:
-            raise ValueError("addresses have four bytes each")
-        return [IPv4Address(data[i : i + 4]) for i in range(0, len(data), 4)]
-
-    def encode(self, value: Any) -> bytes:
-        return b"".join(IPv4Address(each).packed for each in value)
-
-    def parse(self, text: str) -> list[IPv4Address]:
-        return [_address(word) for word in _words(text)]
-
-    def format(self, value: Any) -> str:
-        return ", ".join(map(str, value))
-
-
-class _AddressPairs(Shape):
-    """Pairs of addresses: options 21 (policy-filter) and 33 (static-routes)."""
-
-    name = "address-pairs"
-
-    def decode(self, data: bytes) -> list[tuple[IPv4Address, IPv4Address]]:
-        if not data or len(data) % 8:
-            raise ValueError("pairs of addresses have eight bytes each")
-        return [
-            (IPv4Address(data[i : i + 4]), IPv4Address(data[i + 4 : i + 8]))
-            for i in range(0, len(data), 8)
-        ]
+    def decode(self, data: bytes) -> Any:
+        if len(data) < 16:
+            raise ValueError("an IPv6 address has sixteen bytes")
+        return IPv6Address(data[:16])
 
     def encode(self, value: Any) -> bytes:
-        return b"".join(IPv4Address(a).packed + IPv4Address(b).packed for a, b in value)
+        address = value if type(value) is IPv6Address else IPv6Address(value)
+        return address.packed
 
-    def parse(self, text: str) -> list[tuple[IPv4Address, IPv4Address]]:
-        pairs = []
-        for word in _words(text):
-            parts = word.split()
-            if len(parts) != 2:
-                raise ValueError(f"{word!r} is not a pair of addresses")
-            pairs.append((_address(parts[0]), _address(parts[1])))
-        return pairs
-
-    def format(self, value: Any) -> str:
-        return ", ".join(f"{a} {b}" for a, b in value)
+    def parse(self, text: str) -> Any:
+        try:
+            return IPv6Address(text.strip())
+        except AddressValueError:
+            raise ValueError(f"{text.strip()!r} is not an IPv6 address") from None
 
 
 class _Number(Shape):
     def __init__(self, name: str, code: str) -> None:
         self.name = name
         self._struct = struct.Struct("!" + code)
+        self.size = self._struct.size
 
     def decode(self, data: bytes) -> int:
         if len(data) < self._struct.size:
@@ -187,27 +231,50 @@ class _Number(Shape):
     def format(self, value: Any) -> str:
         return str(value)
 
+    def plain(self, value: Any) -> int:
+        return int(value)
 
-class _Numbers(_Number):
-    def decode(self, data: bytes) -> Any:
-        if not data or len(data) % self._struct.size:
-            raise ValueError(f"{self.name} have {self._struct.size} bytes each")
-        return [each[0] for each in self._struct.iter_unpack(data)]
+
+class Choice(_Number):
+    """A number that has names: the members of an enumeration, or just itself."""
+
+    def __init__(self, names: type[IntEnum], code: str = "B") -> None:
+        super().__init__(f"choice of {names.__name__}", code)
+        self._names = names
+        # Calling the enumeration costs more than all the rest of reading a value.
+        self._members = {int(member): member for member in names}
+        self._by_word = {
+            member.name.lower().replace("_", "-"): member for member in names
+        }
+
+    def decode(self, data: bytes) -> int:
+        """The member of that number, or the number itself."""
+        number = super().decode(data)
+        return self._members.get(number, number)
 
     def encode(self, value: Any) -> bytes:
-        encode = super().encode
-        return b"".join(encode(each) for each in value)
+        """The number, of a member or of its name."""
+        return super().encode(self.parse(value) if isinstance(value, str) else value)
 
-    def parse(self, text: str) -> Any:
-        parse = super().parse
-        return [parse(word) for word in _words(text)]
+    def parse(self, text: str) -> int:
+        """The member of that name, or a number."""
+        word = text.strip().lower().replace("_", "-")
+        return self._by_word[word] if word in self._by_word else super().parse(text)
 
     def format(self, value: Any) -> str:
-        return ", ".join(map(str, value))
+        """The name, or the number of one that has none."""
+        if isinstance(value, self._names):
+            return value.name.lower().replace("_", "-")
+        return str(value)
+
+    def plain(self, value: Any) -> Any:
+        """The name, or the number of one that has none."""
+        return self.format(value) if isinstance(value, self._names) else value
 
 
 class _Boolean(Shape):
     name = "boolean"
+    size = 1
 
     def decode(self, data: bytes) -> bool:
         if not data or data[0] > 1:
@@ -215,6 +282,8 @@ class _Boolean(Shape):
         return bool(data[0])
 
     def encode(self, value: Any) -> bytes:
+        if isinstance(value, str):
+            value = self.parse(value)
         return b"\x01" if value else b"\x00"
 
     def parse(self, text: str) -> bool:
@@ -228,29 +297,50 @@ class _Boolean(Shape):
     def format(self, value: Any) -> str:
         return "true" if value else "false"
 
+    def plain(self, value: Any) -> bool:
+        return bool(value)
 
-class _Text(Shape):
-    name = "text"
+
+class Text(Shape):
+    """Text: UTF-8, without the NULs that Windows ends it with (RFC 2132 section 2)."""
+
+    def __init__(self, name: str = "text", *, empty: bool = False) -> None:
+        self.name = name
+        self._empty = empty
 
     def decode(self, data: bytes) -> str:
-        # Windows ends names with NUL; RFC 2132 section 2 says strip it.
+        """The text without the NULs at its end; what is not UTF-8 is spelt out."""
         return data.rstrip(b"\0").decode("utf-8", "backslashreplace")
 
     def encode(self, value: Any) -> bytes:
+        """The text in UTF-8."""
         data: bytes = str(value).encode()
-        if not data:
+        if not data and not self._empty:
             raise ValueError("a text option may not be empty")
         return data
 
     def parse(self, text: str) -> str:
+        """The text without blanks around it."""
         return text.strip()
 
     def format(self, value: Any) -> str:
+        """The text with what cannot be printed made visible."""
         return visible(value)
+
+    def plain(self, value: Any) -> str:
+        """The text itself."""
+        return str(value)
+
+    def encode_plain(self, value: Any) -> bytes:
+        """The text with all its blanks, or raw bytes after ``hex:``."""
+        if isinstance(value, str) and not value.startswith("hex:"):
+            return self.encode(value)  # blanks around it are part of it
+        return super().encode_plain(value)
 
 
 class _Empty(Shape):
     name = "empty"
+    size = 0
 
     def decode(self, data: bytes) -> bool:
         if data:
@@ -268,134 +358,19 @@ class _Empty(Shape):
     def format(self, value: Any) -> str:
         return ""
 
-
-class _Domains(Shape):
-    """Domain names as DNS writes them (RFC 1035 3.1): option 119 (RFC 3397)."""
-
-    name = "domains"
-
-    def decode(self, data: bytes) -> list[str]:
-        names: list[str] = []
-        at = 0
-        while at < len(data):
-            name, at = self._name(data, at)
-            names.append(name)
-        return names
-
-    @staticmethod
-    def _name(data: bytes, at: int) -> tuple[str, int]:
-        labels: list[str] = []
-        resume = None
-        size = 1
-        limit = at  # a pointer goes strictly backwards, so this ends
-        while True:
-            if at >= len(data):
-                raise ValueError("a domain name runs past the end")
-            length = data[at]
-            if length == 0:
-                break
-            if length >= 0xC0:
-                if at + 1 >= len(data):
-                    raise ValueError("a domain name's pointer is cut off")
-                target = (length & 0x3F) << 8 | data[at + 1]
-                if target >= limit:
-                    raise ValueError("a domain name's pointer does not go back")
-                if resume is None:
-                    resume = at + 2
-                at = limit = target
-                continue
-            if length > 63 or at + 1 + length > len(data):
-                raise ValueError("a domain name's label runs past the end")
-            size += 1 + length
-            if size > 255:
-                raise ValueError("a domain name is too long")
-            label = data[at + 1 : at + 1 + length]
-            labels.append(label.decode("ascii", "backslashreplace"))
-            at += 1 + length
-        return ".".join(labels), at + 1 if resume is None else resume
-
-    def encode(self, value: Any) -> bytes:
-        return b"".join(encode_domain(name) for name in value)
-
-    def parse(self, text: str) -> list[str]:
-        return _words(text)
-
-    def format(self, value: Any) -> str:
-        return visible(", ".join(value))
-
-
-def encode_domain(name: str) -> bytes:
-    """A domain name in the labels of RFC 1035 section 3.1, uncompressed."""
-    labels = re.sub("[\u3002\uff0e\uff61]", ".", name).strip().rstrip(".").split(".")
-    if any(
-        not 0 < len(label.encode("idna" if label else "ascii")) < 64 for label in labels
-    ):
-        raise ValueError(f"{name!r} is not a domain name")
-    data = b"".join(bytes([len(e)]) + e for e in (x.encode("idna") for x in labels))
-    if len(data) > 254:
-        raise ValueError(f"{name!r} is too long for a domain name")
-    return data + b"\0"
-
-
-class _Routes(Shape):
-    """Classless routes (RFC 3442): ``10.0.0.0/8 - 192.0.2.1, 0.0.0.0/0 - …``."""
-
-    name = "routes"
-
-    def decode(self, data: bytes) -> list[tuple[IPv4Network, IPv4Address]]:
-        routes = []
-        at = 0
-        while at < len(data):
-            width = data[at]
-            octets = (width + 7) // 8
-            if width > 32 or at + 1 + octets + 4 > len(data):
-                raise ValueError("a route is cut off or wider than 32 bits")
-            net = data[at + 1 : at + 1 + octets].ljust(4, b"\0")
-            at += 1 + octets
-            network = IPv4Network((net, width), strict=False)
-            routes.append((network, IPv4Address(data[at : at + 4])))
-            at += 4
-        if not routes:
-            raise ValueError("no route")
-        return routes
-
-    def encode(self, value: Any) -> bytes:
-        parts = []
-        for network, router in value:
-            width = network.prefixlen
-            octets = network.network_address.packed[: (width + 7) // 8]
-            parts.append(bytes([width]) + octets + IPv4Address(router).packed)
-        return b"".join(parts)
-
-    def parse(self, text: str) -> list[tuple[IPv4Network, IPv4Address]]:
-        routes = []
-        for word in _words(text):
-            net, dash, router = word.partition(" - ")
-            if not dash:
-                raise ValueError(f"{word!r} is not a route like 10.0.0.0/8 - 192.0.2.1")
-            try:
-                network = IPv4Network(net.strip())
-            except ValueError as error:
-                raise ValueError(f"{net.strip()!r} is not a network: {error}") from None
-            routes.append((network, _address(router)))
-        return routes
-
-    def format(self, value: Any) -> str:
-        return ", ".join(f"{network} - {router}" for network, router in value)
+    def plain(self, value: Any) -> bool:
+        return True
 
 
 OPAQUE = Shape()
 ADDRESS = _Address()
-ADDRESSES = _Addresses()
-ADDRESS_PAIRS = _AddressPairs()
+ADDRESS6 = _Address6()
 U8 = _Number("u8", "B")
 U16 = _Number("u16", "H")
 U32 = _Number("u32", "I")
+U64 = _Number("u64", "Q")
 S32 = _Number("s32", "i")
-U8S = _Numbers("u8s", "B")
-U16S = _Numbers("u16s", "H")
 BOOLEAN = _Boolean()
-TEXT = _Text()
+TEXT = Text()
+ANY_TEXT = Text("text, or nothing", empty=True)
 EMPTY = _Empty()
-DOMAINS = _Domains()
-ROUTES = _Routes()
