@@ -1,14 +1,19 @@
-"""A client behind a real relay, ISC dhcrelay, that says where it is (RFC 3046)."""
+"""Clients behind a relay that says where it is (RFC 3046): ISC dhcrelay, and our own.
+
+Ours is the example of the documentation, `docs/examples/relay.py`.
+"""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from lab.capture import Capture
 from lab.clients import Dhclient, Udhcpc
 from lab.hosts import Host, Lab, wait_until
-from lab.server import Server, subnet
+from lab.server import ENVIRONMENT, Server, subnet
 
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
@@ -22,14 +27,16 @@ FAR = {
     "router": "192.168.50.1",
 }
 
-# What `dhcrelay -a` puts into option 82: the name of the client's interface.
+EXAMPLE = Path(__file__).resolve().parents[2] / "docs" / "examples" / "relay.py"
+
+# What `dhcrelay -a`, and the example, put into option 82: the name of the client's interface.
 CIRCUIT = b"r1".hex()
 
 
 class Relayed:
     """Two wires with a router between them, which relays DHCP."""
 
-    def __init__(self, lab: Lab) -> None:
+    def __init__(self, lab: Lab, relay: str) -> None:
         self.server = lab.host("server")
         self.router = lab.host("router")
         self.client = lab.host("far")
@@ -40,19 +47,28 @@ class Relayed:
         self.router.ip("addr", "add", "192.168.50.1/24", "dev", "r1")
         self.server.ip("route", "add", "192.168.50.0/24", "via", "192.168.200.2")
         self.router.run("sysctl", "-qw", "net.ipv4.ip_forward=1")
-        said = self.router.directory / "dhcrelay.txt"
-        self.router.start(
-            "dhcrelay", "-4", "-d", "-a", "--no-pid",
-            "-id", "r1", "-iu", "r0", "192.168.200.1",
-            output=said,
-        )  # fmt: skip
-        wait_until(lambda: b"Sending on" in said.read_bytes(), "dhcrelay to listen")
+        said = self.router.directory / "relay.txt"
+        commands = {
+            "dhcrelay": (
+                *("dhcrelay", "-4", "-d", "-a", "--no-pid"),
+                *("-id", "r1", "-iu", "r0", "192.168.200.1"),
+            ),
+            "example": (
+                *(sys.executable, str(EXAMPLE)),
+                *("r1", "192.168.50.1", "192.168.200.1"),
+            ),
+        }
+        self.router.start(*commands[relay], output=said, env=ENVIRONMENT)
+        listening = "192.168.50.1:67" if relay == "example" else "0.0.0.0:67"
+        wait_until(
+            lambda: listening in self.router.run("ss", "-Hlun"), f"{relay} to listen"
+        )
 
 
-@pytest.fixture
-def relayed(lab: Lab) -> Relayed:
+@pytest.fixture(params=["dhcrelay", "example"])
+def relayed(lab: Lab, request: pytest.FixtureRequest) -> Relayed:
     """A client's wire, a relay, a server's wire."""
-    return Relayed(lab)
+    return Relayed(lab, request.param)
 
 
 @pytest.fixture
