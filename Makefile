@@ -9,17 +9,19 @@ PYTHON ?= python3
 VENV ?= .venv
 CONFIG ?= etc/dhcp.ini
 ARGS ?=
+SECONDS ?= 60
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 METADATA := pyproject.toml setup.cfg
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test lint types package clean
+.PHONY: help serve test fuzz lint types package clean
 
 help:
 	@echo "make serve     run the server here, on $(CONFIG)"
 	@echo "make test      run every test (ARGS=... goes to pytest)"
+	@echo "make fuzz      try odd bytes on the packet library (SECONDS=60)"
 	@echo "make lint      ruff: rules and format"
 	@echo "make types     mypy"
 	@echo "make package   only the test of the built package"
@@ -30,6 +32,12 @@ serve: $(VENV)/.installed
 
 test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest $(ARGS)
+
+# What it has found out is kept in build/fuzz, and is where the next run begins.
+fuzz: $(VENV)/.installed-fuzz
+	@mkdir -p build/fuzz
+	$(BIN)/python fuzz/wire.py -max_total_time=$(SECONDS) -max_len=2000 -verbosity=0 \
+	    -artifact_prefix=build/ $(ARGS) build/fuzz
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
@@ -70,6 +78,10 @@ $(VENV)/.installed: $(METADATA) | $(VENV)/.made
 
 $(VENV)/.installed-test: $(METADATA) | $(VENV)/.made
 	$(PIP) install --editable '.[test]'
+	@touch $@ $(VENV)/.installed
+
+$(VENV)/.installed-fuzz: $(METADATA) | $(VENV)/.made
+	$(PIP) install --editable '.[fuzz]'
 	@touch $@ $(VENV)/.installed
 
 $(VENV)/.installed-dev: $(METADATA) | $(VENV)/.made

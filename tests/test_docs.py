@@ -11,11 +11,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import dpkt
 import pytest
 
 from dhcptwist.config import load
 from dhcptwist.lease import parse_hardware
-from dhcptwist.wire import MessageType
+from dhcptwist.wire import MessageType, to_text
+from dhcptwist.wire.requests import discover, select
 
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -224,3 +226,44 @@ def test_options_page_is_that_of_the_code() -> None:
         check=True,
     ).stdout.decode()
     assert made == (ROOT / "docs" / "options.md").read_text("utf-8")
+
+
+def test_capture(tmp_path: Path) -> None:
+    """The page's example prints the lease of a capture, and the command all of it."""
+    first = discover(bytes.fromhex("020000000001"), options={"host-name": "laptop"})
+    options = {"host-name": "laptop"}
+    ack = select(
+        first,
+        first.reply(
+            MessageType.OFFER, server="192.0.2.1", yiaddr="192.0.2.10", lease_time=600
+        ),
+    ).reply(
+        MessageType.ACK,
+        server="192.0.2.1",
+        yiaddr="192.0.2.10",
+        lease_time=600,
+        options=options,
+    )
+    path = tmp_path / "capture.pcap"
+    with path.open("wb") as file:
+        writer = dpkt.pcap.Writer(file)
+        for message in (first, ack):
+            udp = dpkt.udp.UDP(sport=67, dport=68, data=message.encode())
+            udp.ulen = len(udp)
+            packet = dpkt.ip.IP(p=17, src=bytes(4), dst=b"\xff" * 4, data=udp)
+            packet.len = len(packet)
+            writer.writepkt(bytes(dpkt.ethernet.Ethernet(data=packet)), ts=1)
+
+    def said(*command: str | Path) -> str:
+        done = subprocess.run(
+            [sys.executable, *command, path],
+            capture_output=True,
+            env={"PYTHONPATH": str(ROOT)},
+            check=True,
+        )
+        return done.stdout.decode()
+
+    assert said(EXAMPLES / "capture.py") == "192.0.2.10 02:00:00:00:00:01 600 laptop\n"
+    shown = said("-m", "dhcptwist.wire")
+    for line in to_text(ack).splitlines():
+        assert line in shown
