@@ -87,7 +87,7 @@ def beginning(data: bytes) -> int:
     if data[236:240] == MAGIC_COOKIE:
         return OPTIONS
     # The vendor field of BOOTP has 64 bytes (RFC 951).
-    return data.find(MAGIC_COOKIE, 237, 304) + 4 if MAGIC_COOKIE in data[237:304] else 0
+    return data.find(MAGIC_COOKIE, 237, 300) + 4 if MAGIC_COOKIE in data[237:300] else 0
 
 
 def split(data: bytes, start: int = OPTIONS) -> dict[int, bytes]:
@@ -262,7 +262,8 @@ def fit(
 
     The order given is the order of importance: the first are kept, and an option is
     kept whole or dropped.  Option 82 goes last and whole into the options field or not
-    at all (RFC 3046 section 2.2).  The other two fields are used only if there is need.
+    at all (RFC 3046 section 2.2); where room is short it may take half of it.  The other
+    two fields are used only if there is need, and if that saves more than it costs.
 
     Args:
         options: Pairs of code and value.
@@ -275,6 +276,23 @@ def fit(
         relay = [e for code, e in wanted if code == RELAY_AGENT_INFORMATION]
         rest = [e for code, e in wanted if code != RELAY_AGENT_INFORMATION]
         return Fitted(b"".join(rest + relay) + b"\xff", None, None, [])
+    fitted = _squeezed(wanted, room, file=False, sname=False)
+    if not (file or sname):
+        return fitted
+    # Option 52 takes room as well, and that may have been what a more important one has.
+    spilled = _squeezed(wanted, room, file=file, sname=sname)
+    lost = [
+        code
+        for code, _ in wanted
+        if (code in fitted.dropped) != (code in spilled.dropped)
+    ]
+    return spilled if lost and lost[0] in fitted.dropped else fitted
+
+
+def _squeezed(
+    wanted: list[tuple[int, bytes]], room: int, *, file: bool, sname: bool
+) -> Fitted:
+    """Lay out encoded options that are too long, in all the areas that may be used."""
     free = room - 1
     dropped = []
     relay_bytes = b"".join(e for code, e in wanted if code == RELAY_AGENT_INFORMATION)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Address
 from typing import Any
 
-from .areas import MINIMUM_SIZE, beginning, join, join_one, ordered, split, walk
+from .areas import MINIMUM_SIZE, Piece, beginning, join_one, ordered, walk
 from .codes import (
     END,
     MAGIC_COOKIE,
@@ -163,20 +163,19 @@ def edited(
         values["hlen"] = None
     values |= fields
     rest = raw[236:]
-    if options:
+    if options or "file" in fields or "sname" in fields:
+        changes = _changes(options or {})
         start = beginning(raw)
-        changes = _changes(options)
-        there = split(raw, start) if start else {}
-        if OVERLOAD in there:
-            overload = (there[OVERLOAD] or b"\0")[0]
-            values |= {"file": b""} if overload in {1, 3} else {}
-            values |= {"sname": b""} if overload in {2, 3} else {}
-            changes = {**there, OVERLOAD: None, **changes}
-            kept = {code: each for code, each in changes.items() if each is not None}
-            area = join(encoded(kept).items())
-        else:
-            area = _edited_area(raw, start, changes)
-        rest = (MAGIC_COOKIE + area + b"\xff").ljust(MINIMUM_SIZE - 236, b"\0")
+        pieces = list(walk(raw, start)) if start else []
+        spilled = {piece.area for piece in pieces} - {"options"}
+        if spilled and (options or spilled & fields.keys()):
+            values |= dict.fromkeys(spilled - fields.keys(), b"")
+            changes.setdefault(OVERLOAD, None)
+            pieces = [piece for piece in pieces if piece.code != PAD]
+        # Where there are no options, there is none to take away.
+        if changes and (start or any(each is not None for each in changes.values())):
+            area = _edited_area(raw, pieces, changes)
+            rest = (MAGIC_COOKIE + area + b"\xff").ljust(MINIMUM_SIZE - 236, b"\0")
     return sized(packed(**values) + rest)
 
 
@@ -188,13 +187,15 @@ def _changes(options: Mapping[Any, Any]) -> dict[int, bytes | None]:
     return changes
 
 
-def _edited_area(raw: bytes, start: int, changes: dict[int, bytes | None]) -> bytes:
-    """The options field with options put in their old places, without END."""
+def _edited_area(
+    raw: bytes, pieces: Iterable[Piece], changes: dict[int, bytes | None]
+) -> bytes:
+    """All pieces in one area, options put in their old places, without END."""
     new = dict(changes)
-    parts: list[tuple[int | None, bytes]] = []
-    for piece in walk(raw, start) if start else ():
-        if piece.code in {None, END}:
-            break
+    parts: list[tuple[int, bytes]] = []
+    for piece in pieces:
+        if piece.code is None or piece.code == END:
+            continue
         if piece.code not in changes:
             parts.append((piece.code, raw[piece.offset : piece.end]))
             continue
@@ -205,11 +206,17 @@ def _edited_area(raw: bytes, start: int, changes: dict[int, bytes | None]) -> by
         parts.pop()
     for code, value in new.items():
         if value is not None:
-            codes = [part[0] for part in parts]
-            at = len(parts)
-            if code == MESSAGE_TYPE:
-                at = 0
-            elif RELAY_AGENT_INFORMATION in codes:
-                at = codes.index(RELAY_AGENT_INFORMATION)
+            at = _place(code, [part[0] for part in parts])
             parts.insert(at, (code, join_one(code, value)))
     return b"".join(data for _, data in parts)
+
+
+def _place(code: int, codes: list[int]) -> int:
+    """Where a new option stands among others: at the end, unless it has its own place."""
+    if code == MESSAGE_TYPE:
+        return 0
+    if code == SUBNET_MASK and ROUTERS in codes:
+        return codes.index(ROUTERS)
+    if RELAY_AGENT_INFORMATION in codes:
+        return codes.index(RELAY_AGENT_INFORMATION)
+    return len(codes)

@@ -48,7 +48,7 @@ from .diagnosis import Diagnostic, diagnose
 from .fields import Fields
 from .options import OPTION_KINDS, OptionKind
 from .replying import NO_ADDRESS, answered, check
-from .values import visible
+from .values import U32, visible
 
 
 _TYPES = [None, *MessageType]
@@ -83,7 +83,9 @@ class Message(Fields):
         dropped: Codes of the options that there was no room for when it was built.
     """
 
-    __slots__ = ("_options", "dropped")
+    __slots__ = ("_offsets", "_options", "dropped")
+
+    _offsets: dict[int, int]  # not there until `get` has to complain
 
     def __init__(self, raw: bytes, dropped: tuple[int, ...] = ()) -> None:
         self.raw = raw
@@ -262,15 +264,16 @@ class Message(Fields):
             server=bool(number(server)),
             gives=bool(number(yiaddr)),
             timed=lease_time is not None,
+            boots=bool(number(siaddr) or sname or file),
         )
         if kind is None:
             # A BOOTP client has room for 64 bytes of options (RFC 1534 section 2).
             path = min(path, max(MINIMUM_SIZE, len(self.raw)))
         else:
             values[MESSAGE_TYPE] = bytes([kind])
-            values[SERVER_ID] = number(server).to_bytes(4, "big")
+            values[SERVER_ID] = U32.encode(number(server))
         if lease_time is not None:
-            values[LEASE_TIME] = lease_time.to_bytes(4, "big")
+            values[LEASE_TIME] = U32.encode(lease_time)
         if kind == MessageType.ACK and self.type == MessageType.DISCOVER:
             if RAPID_COMMIT not in self.options:
                 raise ValueError("only option 80 lets an ACK answer a DISCOVER")
@@ -284,7 +287,8 @@ class Message(Fields):
             self.options,
             join((code, values[code]) for code in order),
             yiaddr=head[16:20],
-            ciaddr=self.raw[12:16] if kind == MessageType.ACK else NO_ADDRESS,
+            # A BOOTP server fills in the request itself (RFC 951 section 7.3).
+            ciaddr=self.raw[12:16] if kind in {MessageType.ACK, None} else NO_ADDRESS,
             siaddr=head[20:24],
             boot_fields=head[44:],
             broadcast=kind == MessageType.NAK,
@@ -330,8 +334,26 @@ class Message(Fields):
         try:
             return kind.shape.decode(data)
         except ValueError as error:
-            offset = next(p.offset for p in self.pieces() if p.code == kind.code)
+            offset = self._offset(kind.code)
             raise MalformedMessage(f"{kind.name}: {error}", offset) from None
+
+    def _offset(self, code: int) -> int:
+        """Where an option stands first.
+
+        They are found all at once: to walk anew for each bad option would be quadratic.
+        """
+        try:
+            return self._offsets[code]
+        except AttributeError:
+            self._offsets = {}
+            missing = set(self.options)
+            for piece in self.pieces():
+                if piece.code in missing:
+                    self._offsets[piece.code] = piece.offset
+                    missing.discard(piece.code)
+                    if not missing:
+                        break
+            return self._offsets[code]
 
     def pieces(self) -> Iterator[Piece]:
         """Everything behind the cookie as it stands there: `areas.walk`."""

@@ -136,7 +136,4 @@ class Counted(Shape):
 
     def encode_plain(self, value: Any) -> bytes:
         """From a value or its plain form; blanks around text are part of it."""
-        try:
-            return self.encode(value)
-        except (TypeError, KeyError, AttributeError, OverflowError) as error:
-            raise ValueError(f"{value!r} is no {self.name}: {error}") from None
+        return self.encode(value)

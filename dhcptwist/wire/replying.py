@@ -19,11 +19,16 @@ from .codes import (
     CLIENT_ID,
     LEASE_TIME,
     MAGIC_COOKIE,
+    MAX_MESSAGE_SIZE,
     MESSAGE,
+    MESSAGE_TYPE,
+    OVERLOAD,
     PARAMETER_REQUEST_LIST,
     REBINDING_TIME,
     RELAY_AGENT_INFORMATION,
     RENEWAL_TIME,
+    REQUESTED_ADDRESS,
+    SERVER_ID,
     VENDOR_CLASS,
     MessageType,
 )
@@ -41,6 +46,8 @@ _ANSWERS = {
 
 _TIMES = {LEASE_TIME, RENEWAL_TIME, REBINDING_TIME}
 _IN_A_NAK = {MESSAGE, VENDOR_CLASS}
+_ONLY_ASKED = {REQUESTED_ADDRESS, PARAMETER_REQUEST_LIST, MAX_MESSAGE_SIZE}
+_IN_DHCP = {LEASE_TIME, MESSAGE_TYPE, SERVER_ID}
 
 
 def check(
@@ -51,6 +58,7 @@ def check(
     server: bool,
     gives: bool,
     timed: bool,
+    boots: bool,
 ) -> None:
     """See that table 3 of RFC 2131 allows a reply.
 
@@ -61,6 +69,7 @@ def check(
         server: Whether there is a server identifier.
         gives: Whether it gives an address.
         timed: Whether a lease time is given apart from the options.
+        boots: Whether ``siaddr``, ``sname`` or ``file`` is given.
 
     Raises:
         ValueError: It does not; the text says what and why.
@@ -71,9 +80,17 @@ def check(
         raise ValueError("a DHCP reply must have a server identifier (server=…)")
     if kind in _ANSWERS and asked not in _ANSWERS[kind]:
         raise ValueError(f"{kind.name} does not answer {asked and asked.name}")
+    if kind in _ANSWERS and codes & _ONLY_ASKED:
+        raise ValueError("options 50, 55 and 57 are for clients to send")
+    if OVERLOAD in codes:
+        raise ValueError("option 52 is written when there is need of it, not given")
     timed = timed or LEASE_TIME in codes
-    if kind == MessageType.NAK and (gives or timed or not codes <= _IN_A_NAK):
-        raise ValueError("a NAK has no address and no options but 56 and 60")
+    if kind is None and (timed or codes & _IN_DHCP):
+        raise ValueError("BOOTP has no options 51, 53 and 54")
+    if kind == MessageType.NAK and (gives or timed or boots or not codes <= _IN_A_NAK):
+        raise ValueError(
+            "a NAK has no address, no boot file and no options but 56 and 60"
+        )
     if asked == MessageType.INFORM and (gives or timed or codes & _TIMES):
         raise ValueError("an ACK for an INFORM has no yiaddr and no times (51, 58, 59)")
     if kind in {MessageType.OFFER, MessageType.ACK} and gives and not timed:
@@ -151,8 +168,8 @@ def _squeezed(
     if len(area) < room:
         return area + b"\xff", boot_fields, ()
     mine = split(bytes(OPTIONS) + area)
-    # A client that sends no request list may not know of option 52.
-    spill = PARAMETER_REQUEST_LIST in options
+    # A client that sends no request list, or speaks BOOTP, may not know of option 52.
+    spill = MESSAGE_TYPE in options and bool(options.get(PARAMETER_REQUEST_LIST))
     sname, file = boot_fields[:64], boot_fields[64:]
     fitted = fit(
         [(code, mine[code]) for code in ordered(mine)],

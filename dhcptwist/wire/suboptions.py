@@ -9,16 +9,24 @@ from .lists import apart, braced, part
 from .values import OPAQUE, Shape
 
 
+#: More sub-options, or pads, than this are no honest packet: there are 256 codes, of two
+#: with one code the first counts, and an option in one piece has no room for more.
+#: Without a limit 64 KiB of them would take 20 ms to read.
+MOST_SUBOPTIONS = 256
+
+
 def split(data: bytes) -> dict[int, bytes]:
     """The sub-options by code, in the order received.
 
-    A sub-option that runs past the end stops the reading; what came before it
-    counts.  The first of two with one code wins.
+    A sub-option that runs past the end stops the reading, and so does one too many
+    (`MOST_SUBOPTIONS`); what came before it counts.  The first of two with one code wins.
     """
     found: dict[int, bytes] = {}
     at = 0
     end = len(data)
-    while at + 2 <= end:
+    for _ in range(MOST_SUBOPTIONS):
+        if at + 2 > end:
+            break
         stop = at + 2 + data[at + 1]
         if stop > end:
             break
@@ -95,9 +103,12 @@ class SubOptions(Shape):
 
     def _pieces(self, data: bytes) -> Iterable[tuple[int, bytes]]:
         width = self._width
-        at = 0
+        at = count = 0
         end = len(data)
         while at < end:
+            count += 1
+            if count > MOST_SUBOPTIONS:
+                raise ValueError(f"{self.name} has more than {MOST_SUBOPTIONS} of them")
             if self._padded and data[at] in {0, 255}:
                 if data[at]:
                     return

@@ -314,7 +314,9 @@ class Text(Shape):
 
     def encode(self, value: Any) -> bytes:
         """The text in UTF-8."""
-        data: bytes = str(value).encode()
+        if not isinstance(value, str):
+            raise ValueError(f"{value!r} is not text")  # noqa: TRY004 - as all shapes
+        data = value.encode()
         if not data and not self._empty:
             raise ValueError("a text option may not be empty")
         return data

@@ -6,7 +6,7 @@ import json
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, settings, strategies as st
 
 from dhcptwist.wire import MalformedMessage, Message, MessageType, option_kind
 from dhcptwist.wire.codes import MAGIC_COOKIE
@@ -66,3 +66,40 @@ def survives(data):
         except MalformedMessage as error:
             assert kind.name in error.reason  # noqa: PT017
             assert 44 <= error.offset < len(data)  # noqa: PT017
+
+
+def in_order(codes, kept):
+    """The codes of one collection that are in the other, in the order of the first."""
+    return [code for code in codes if code in kept]
+
+
+#: Option 52 is what a layout decides, not who asks for one.
+CODES = st.sampled_from([1, 3, 12, 53, 54, 55, 57, 61, 82]) | st.integers(
+    1, 254
+).filter(lambda code: code != 52)
+
+OPTIONS = st.dictionaries(CODES, st.binary(max_size=300), max_size=10)
+
+#: An option, a pad, or nothing that can be told from an option.
+_PIECES = st.tuples(CODES, st.binary(max_size=40)).map(
+    lambda each: bytes([each[0], len(each[1])]) + each[1]
+) | st.just(b"\0")
+
+
+@st.composite
+def messages(draw):
+    """Messages as they come: options in pieces and pads, all three areas, END or none."""
+    area = st.lists(_PIECES, max_size=8).map(b"".join)
+    overload = st.sampled_from([b"", b"", b"\x34\1\1", b"\x34\1\2", b"\x34\1\3"])
+    ends = st.sampled_from([b"", b"\xff", b"\xff\0\0\0", b"\xffjunk", b"\x0c\xffcut"])
+    options = draw(area) + draw(overload) + draw(area) + draw(ends)
+    file = (draw(area)[:127] + draw(ends))[:128]
+    sname = (draw(area)[:63] + draw(ends))[:64]
+    head = bytes([draw(st.integers(1, 2)), 1, 6, 0]) + draw(
+        st.binary(min_size=40, max_size=40)
+    )
+    if not draw(st.integers(0, 9)):
+        return Message.decode(head + bytes(192) + draw(st.binary(max_size=9)))
+    late = b"\0" * draw(st.sampled_from([0, 0, 0, 4]))
+    data = packet(options, sname=sname, file=file, head=head)
+    return Message.decode(data[:236] + late + data[236:])

@@ -132,6 +132,68 @@ class TestFit:
         assert fitted.dropped == [82]
         assert self.read(fitted) == {53: b"\5", 12: b"h" * 120}
 
+    def test_relay_information_may_take_half(self):
+        """With what else there is, option 82 gets half of the room and no more."""
+        options = [(53, b"\5"), (82, bytes(18)), (12, b"h" * 40)]
+        assert fit(options, 41, file=False, sname=False).dropped == [12]
+        assert fit(options, 40, file=False, sname=False).dropped == [82, 12]
+        assert fit(options[:2], 24, file=False, sname=False).dropped == []
+
+    @pytest.mark.parametrize("room", [44, 60, 100])
+    def test_relay_information_never_spills(self, room):
+        """RFC 3046 section 2.2: whatever room the fields have, 82 does not go there."""
+        options = [(82, b"\1\x10" + b"p" * 16), (12, b"h" * 50), (43, b"v" * 60)]
+        fitted = fit(options, room, file=True, sname=True)
+        assert fitted.options.endswith(b"p" * 16 + b"\xff")
+        assert b"pp" not in (fitted.file or b"") + (fitted.sname or b"")
+        assert self.read(fitted) == dict(options)
+
+    def test_relay_information_is_last_without_need(self):
+        """If there is room for all, it still goes last."""
+        fitted = fit([(82, b"r"), (53, b"\5")], 99, file=True, sname=True)
+        assert fitted == (b"\x35\1\5\x52\1r\xff", None, None, [])
+
+    @pytest.mark.parametrize(("file", "sname"), [(True, False), (True, True)])
+    def test_overload_that_is_useless(self, file, sname):
+        """Option 52 does not push out a more important option for nothing."""
+        options = [(53, b"\5"), (43, bytes(300)), (12, bytes(200))]
+        fitted = fit(options, 310, file=file, sname=sname)
+        assert fitted.dropped == [12]
+        assert fitted.file is fitted.sname is None
+        assert self.read(fitted) == {53: b"\5", 43: bytes(300)}
+
+    def test_overload_that_costs_more(self):
+        """Nor for a less important one that would go into the fields."""
+        options = [(53, b"\5"), (43, bytes(300)), (12, bytes(100))]
+        fitted = fit(options, 310, file=True, sname=True)
+        assert fitted.dropped == [12]
+        assert self.read(fitted) == {53: b"\5", 43: bytes(300)}
+
+    @UNTIMED
+    @given(
+        st.lists(
+            st.tuples(
+                st.integers(1, 81).filter(lambda code: code != 52),
+                st.binary(max_size=300),
+            ),
+            max_size=14,
+            unique_by=lambda each: each[0],
+        ),
+        st.integers(4, 900),
+    )
+    def test_fields_never_cost(self, options, room):
+        """With more fields to use, the first that is lost is never more important."""
+        codes = [code for code, _ in options]
+
+        def lost(**fields):
+            dropped = fit(options, room, **fields).dropped
+            return [code in dropped for code in codes]
+
+        without = lost(file=False, sname=False)
+        assert lost(file=True, sname=False) <= without
+        assert lost(file=False, sname=True) <= without
+        assert lost(file=True, sname=True) <= without
+
     def test_nothing(self):
         """No options at all are an END."""
         assert fit([], 1, file=False, sname=False) == (b"\xff", None, None, [])

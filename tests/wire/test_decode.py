@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import pickle
+
 import pytest
 from hypothesis import given, strategies as st
-from support import UNTIMED, options_of, packet, survives
+from support import UNTIMED, messages, options_of, packet, survives
 
-from dhcptwist.wire import HardwareType, MalformedMessage, Message
+from dhcptwist.wire import HardwareType, MalformedMessage, Message, MessageType
+from dhcptwist.wire.areas import split
 from dhcptwist.wire.codes import MAGIC_COOKIE
 
 
@@ -51,6 +54,17 @@ class TestDecode:
         assert Message.decode(data).options == {}
         assert Message.decode(bytes(236) + tail).options == {}
 
+    @pytest.mark.parametrize("late", [1, 4, 60, 65])
+    def test_late_cookie(self, late):
+        """TRAPS 36: the cookie may stand a little late, but within BOOTP's vendor field."""
+        data = bytes(236 + late) + MAGIC_COOKIE + b"\x35\x01\x01\xff"
+        message = Message.decode(data)
+        assert message.type is (MessageType.DISCOVER if late < 65 else None)
+        if late < 65:
+            assert next(message.pieces()).offset == 240 + late
+        else:
+            assert list(message.pieces()) == []
+
     def test_cookie_only(self):
         """A cookie and nothing behind it is a message without options."""
         assert options_of(b"") == {}
@@ -68,9 +82,58 @@ class TestDecode:
         head = bytes([1, 32, hlen]).ljust(28, b"\0") + bytes(range(16))
         assert Message.decode(packet(head=head)).chaddr == bytes(range(hlen))
 
-    def test_malformed_is_a_value_error(self):
-        """Who catches ValueError catches it."""
-        assert issubclass(MalformedMessage, ValueError)
+    def test_malformed(self):
+        """It says what is wrong and where, also when it has come from another process."""
+        with pytest.raises(MalformedMessage) as caught:
+            Message.decode(packet(head=b"\x01\x01\x11"))
+        error = caught.value
+        assert isinstance(error, ValueError)  # who catches those catches it
+        assert error.offset == 2
+        assert error.reason == "hlen is 17; a hardware address has at most 16 bytes"
+        assert str(error) == f"{error.reason} (offset 2)"
+        again = pickle.loads(pickle.dumps(error))
+        assert type(again) is MalformedMessage
+        assert (again.reason, again.offset, str(again)) == (
+            error.reason,
+            error.offset,
+            str(error),
+        )
+
+    def test_where_it_begins(self):
+        """An error that says no place is about the whole message."""
+        assert MalformedMessage("odd").offset == 0
+
+    @pytest.mark.parametrize("size", [236, 65535, 65536])
+    def test_longest(self, size):
+        """A message is as long as a datagram can be, and no longer."""
+        data = packet().ljust(size, b"\0")[:size]
+        if size == 65536:
+            with pytest.raises(MalformedMessage, match=r"^65536 bytes.*offset 65535"):
+                Message.decode(data)
+        else:
+            assert Message.decode(data).raw is data
+
+    @pytest.mark.parametrize("kind", [bytearray, memoryview])
+    def test_other_bytes(self, kind):
+        """What a socket reads into is copied: changing it later changes nothing."""
+        data = packet(b"\x35\x01\x01\xff")
+        buffer = bytearray(data)
+        message = Message.decode(kind(buffer))
+        buffer[242] = 5
+        assert type(message.raw) is bytes
+        assert message.raw == data
+        assert message.type is MessageType.DISCOVER
+
+    def test_strict(self):
+        """What is odd is refused if that is asked for, at the place where it is odd."""
+        data = packet(b"\x35\x01\x01\x0c\x40x")
+        message = Message.decode(data)
+        first = message.diagnostics[0]
+        with pytest.raises(MalformedMessage) as caught:
+            Message.decode(data, strict=True)
+        assert (caught.value.offset, caught.value.reason) == tuple(first)
+        clean = Message.build(chaddr=bytes(range(6)), options={53: "discover"}).raw
+        assert Message.decode(clean, strict=True).raw is clean
 
     @pytest.mark.parametrize(("flags", "wanted"), [(0x8000, True), (0x7FFF, False)])
     def test_broadcast_flag(self, flags, wanted):
@@ -258,8 +321,8 @@ class TestBounded:
         """64 KiB of anything: each byte is read and copied a few times at most."""
         monkeypatch.setattr(Counted, "work", 0)
         data = Counted(packet(area))
-        Message.decode(data)
-        assert 0 < Counted.work < 5 * len(data)
+        split(data)
+        assert len(area) <= Counted.work < 5 * len(data)
 
     def test_many_pieces(self):
         """21,000 pieces of one option, among others, come out whole and in order."""
@@ -270,6 +333,13 @@ class TestBounded:
 
 class TestIdentity:
     """Decoding and encoding again changes nothing, whatever came in."""
+
+    @UNTIMED
+    @given(messages())
+    def test_messages(self, message):
+        """Messages that are mostly right."""
+        survives(message.raw)
+        assert Message.decode(message.encode()) == message
 
     @UNTIMED
     @given(st.binary(max_size=600))

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
-import pytest
-from support import IP
+import copy
+import pickle
 
-from dhcptwist.wire import Message, MessageType
+import pytest
+from support import IP, packet
+
+from dhcptwist.wire import (
+    MalformedMessage,
+    Message,
+    MessageType,
+    OptionKind,
+    areas,
+    values as v,
+)
 from dhcptwist.wire.message import printable
 
 
@@ -128,3 +138,146 @@ class TestReading:
     def test_repr_without_type(self, op, name):
         """A message without a type is named by its direction."""
         assert repr(Message.build(op=op)).startswith(f"<Message {name} ")
+
+
+class TestValue:
+    """A message is a value: it is its bytes."""
+
+    RAW = Message.build(xid=1, options={53: b"\1", 12: "box"}).raw
+
+    def test_equality(self):
+        """Equal bytes are equal messages, and find each other in a set."""
+        one, other = Message.decode(self.RAW), Message.decode(bytes(self.RAW))
+        assert one == other
+        assert hash(one) == hash(other)
+        assert len({one, other}) == 1
+        assert one != one.replace(xid=2)
+
+    def test_what_is_no_message(self):
+        """A message is not its bytes, but a thing of its own."""
+        assert Message.decode(self.RAW) != self.RAW
+        assert Message.decode(self.RAW).__eq__(self.RAW) is NotImplemented
+
+    @pytest.mark.parametrize("looked_at", [False, True])
+    @pytest.mark.parametrize(
+        "again",
+        [copy.copy, copy.deepcopy, lambda message: pickle.loads(pickle.dumps(message))],
+        ids=["copy", "deepcopy", "pickle"],
+    )
+    def test_copies(self, again, looked_at):
+        """A copy is equal, and knows what was left out, read or not read before."""
+        message = Message(self.RAW, (6, 15))
+        if looked_at:
+            assert message.options
+        twin = again(message)
+        assert twin == message
+        assert twin.dropped == (6, 15)
+        assert twin.options == {53: b"\1", 12: b"box"}
+
+    def test_dropped(self):
+        """Nothing was left out of a message that came from outside."""
+        assert Message.decode(self.RAW).dropped == ()
+        assert Message.build().dropped == ()
+
+    def test_lazy(self, monkeypatch):
+        """Options are taken apart on the first look at them, once, and not before."""
+        calls = []
+
+        def split(data, start):
+            calls.append(start)
+            return areas.split(data, start)
+
+        monkeypatch.setattr("dhcptwist.wire.message.split", split)
+        message = Message.decode(self.RAW)
+        assert (message.xid, message.chaddr, message.wants_broadcast) == (1, b"", False)
+        assert message == Message.decode(self.RAW)
+        assert calls == []
+        assert (message.type, message.host_name) == (MessageType.DISCOVER, "box")
+        assert message.options is message.options
+        assert calls == [240]
+
+    def test_no_other_attributes(self):
+        """A misspelt attribute is an error, not a new one."""
+        with pytest.raises(AttributeError):
+            Message.decode(self.RAW).xld = 5
+
+    def test_subclass(self):
+        """What makes a message of a message makes one of the same class."""
+
+        class Mine(Message):
+            """A subclass."""
+
+        mine = Mine.decode(Message.build(options={53: 1}).raw)
+        assert type(mine) is type(Mine.build()) is type(mine.replace(xid=2)) is Mine
+        assert type(mine.reply(MessageType.OFFER, server="192.0.2.1")) is Mine
+
+
+class TestShortcuts:
+    """The options that everybody reads."""
+
+    MESSAGE = Message.build(
+        options={
+            50: "192.0.2.7",
+            54: "192.0.2.1",
+            51: 3600,
+            57: 1000,
+            119: ["example.com"],
+        }
+    )
+
+    def test_addresses(self):
+        """Options 50 and 54 as numbers; 0 if they are not there."""
+        assert self.MESSAGE.requested_address == int(IP("192.0.2.7"))
+        assert self.MESSAGE.server_id == int(IP("192.0.2.1"))
+        assert Message.build().requested_address == Message.build().server_id == 0
+
+    @pytest.mark.parametrize(
+        ("data", "seconds"),
+        [
+            (b"\0\0\x0e\x10", 3600),
+            (b"\xff" * 4, 0xFFFFFFFF),
+            (b"\0\0\0\0", 0),
+            (b"\0\0\0\1\0\0\0\2", 1),
+            (b"\0\0\1", None),
+            (b"", None),
+        ],
+    )
+    def test_lease_time(self, data, seconds):
+        """Option 51 in seconds; cut off it is none, and sent twice the first counts."""
+        assert Message.build(options={51: data}).lease_time == seconds
+        assert Message.build().lease_time is None
+
+    def test_size_limit(self):
+        """Option 57 without the headers of IP and UDP."""
+        assert self.MESSAGE.size_limit == 972
+        assert Message.build().size_limit == 548
+
+    def test_get_by_kind(self):
+        """A private option is read by its own description, whatever is registered."""
+        site = OptionKind(224, "site", v.U16)
+        message = Message.build(options={site: 7, 12: b"box"})
+        assert message.get(site) == 7
+        assert message.get("option-224") == b"\0\7"
+        assert message.get(OptionKind(12, "mine", v.OPAQUE)) == b"box"
+
+    def test_get_default(self):
+        """What is not there is the default, and only what is not there."""
+        message = Message.build(options={80: b"", 19: False})
+        assert message.get("domain-name", "lan") == "lan"
+        assert message.get(80, "absent") is True
+        assert message.get(19, "absent") is False
+
+    @pytest.mark.parametrize(
+        ("options", "offset"),
+        [
+            (b"\0\0\x0c\1h\x03\3abc\xff", 245),
+            (b"\x03\1a\x0c\1h\x03\1b\xff", 240),
+            (b"\x34\1\2\xff", 44),
+        ],
+    )
+    def test_get_says_where(self, options, offset):
+        """What does not fit names the option and where its first piece stands."""
+        message = Message.decode(packet(options, sname=b"\x03\1a\xff"))
+        with pytest.raises(MalformedMessage, match=r"^routers: ") as caught:
+            message.get("routers")
+        assert caught.value.offset == offset

@@ -396,6 +396,23 @@ class TestPointers:
         with pytest.raises(ValueError, match="too long together"):
             self.SHAPE.decode(longest + b"\xc0\0" * 257)
 
+    def test_longer_by_a_pointer(self):
+        """A name may not become too long by what it points at."""
+        long = names.encode_domain(".".join(["a" * 63] * 3 + ["a" * 59]))
+        found = self.SHAPE.decode(long + b"\1b\xc0\0")
+        assert found == [found[0], f"b.{found[0]}"]
+        with pytest.raises(ValueError, match="too long"):
+            self.SHAPE.decode(long + b"\3bbb\xc0\0")
+
+    def test_out_of_reach(self):
+        """Pointers reach 16 KiB far; names behind that are written out, and read."""
+        many = [f"host-{n:04}.example.com" for n in range(2000)]
+        many += ["behind.example.org", "behind.example.org"]
+        data = self.SHAPE.encode(many)
+        assert len(data) > 0x4000 + 1000
+        assert data.endswith(2 * b"\6behind\7example\3org\0")
+        assert self.SHAPE.decode(data) == many
+
 
 #: Options whose real bytes print as hex: 33 is cut off and 36 is no boolean, in tests of
 #: what others do with such; 251 is not registered.

@@ -22,14 +22,16 @@ from dhcptwist.wire.codes import (
     ServerPreference,
 )
 from dhcptwist.wire.identity import DUID, duid_identifier, hardware_identifier
-from dhcptwist.wire.lists import apart, braced, unbraced
+from dhcptwist.wire.lists import ADDRESSES, apart, braced, unbraced
 from dhcptwist.wire.mixed import OCTETS, Bit, Bits, Flags, Tagged
-from dhcptwist.wire.names import Domain
+from dhcptwist.wire.names import SEARCH_LIST, Domain
 from dhcptwist.wire.pxe import PXE_OPTIONS
 from dhcptwist.wire.records import Counted, Record
 from dhcptwist.wire.relay import RADIUS_ATTRIBUTES, join, split
+from dhcptwist.wire.special import CLIENT_FQDN, RESOLVERS, SIP_SERVERS
 from dhcptwist.wire.suboptions import Enterprise, SubKind, SubOptions
 from dhcptwist.wire.values import ADDRESS, OPAQUE, TEXT, U8, U16
+from dhcptwist.wire.vendor import VENDOR_OPTIONS
 
 
 IP = IPv4Address
@@ -838,7 +840,7 @@ class TestParts:
         assert shape.encode_plain({"first": "1", "second": " x"}) == b"\1 x"
         assert shape.encode("1, x") == b"\1x"
         assert shape.parse("hex:01, x") == {"first": b"\1", "second": "x"}
-        assert shape.encode_text("hex:01, {x, y}") == b"\1x, y"
+        assert shape.encode(shape.parse("hex:01, {x, y}")) == b"\1x, y"
         with pytest.raises(ValueError, match="wrong or missing: second, third"):
             shape.encode({"first": 1, "third": 2})
         assert Record("one", only=TEXT).encode_text("a, b") == b"a, b"
@@ -852,8 +854,9 @@ class TestParts:
             Counted(TEXT, unit=2).encode("abc")
         with pytest.raises(ValueError, match="of 256 bytes does not fit"):
             Counted(OPAQUE).encode(bytes(256))
-        with pytest.raises(ValueError, match="4 octets"):
-            Counted(ADDRESS).encode_plain([])
+        with pytest.raises(ValueError, match=r"is no .*addresses"):
+            Counted(ADDRESSES).encode_plain(5)
+        assert Counted(TEXT).decode(b"\1ab") == "a"
 
     def test_suboptions(self):
         """Names and numbers lead to the same; the first of two counts."""
@@ -927,6 +930,21 @@ class TestParts:
         shape = option_kind(120).shape
         assert shape.encode(["192.0.2.1"]) == b"\1\xc0\0\2\1"
         assert shape.encode(["x"]) == b"\0\1x\0"
+
+    def test_text_for_values(self):
+        """Where a value has parts, its text will do as well."""
+        assert SEARCH_LIST.encode("a, b.a") == b"\1a\0\1b\xc0\0"
+        assert CLIENT_FQDN.encode("e, 0, 0, a") == b"\4\0\0\1a"
+        assert SIP_SERVERS.encode("a") == b"\0\1a\0"
+        assert VENDOR_OPTIONS.encode("1=00") == b"\1\1\0"
+        assert VENDOR_OPTIONS.encode(b"\5") == b"\5"
+        assert RESOLVERS.encode("1, a") == b"\0\6\0\1\3\1a\0"
+        assert RESOLVERS.element.inner.encode("1, a") == b"\0\1\3\1a\0"
+
+    def test_name_of_many_labels(self):
+        """RFC 1035 section 2.3.4: labels may be short and yet too many."""
+        with pytest.raises(ValueError, match="too long for a domain name"):
+            Domain().encode_text(".".join("a" * 128))
 
     def test_relay_helpers(self):
         """`split` takes what can be taken; `join` undoes it."""
