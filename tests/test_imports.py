@@ -33,7 +33,7 @@ INSIDE = {
     "wire": (
         "codes < values < lists < names < records < suboptions < mixed < identity"
         " < special < location < vendor < relay < registry < options < pxe"
-        " < areas < fields < diagnosis < building < replying < message"
+        " < areas < fields < diagnosis < contents < building < replying < message"
         " < parts < text, document < capture < __main__"
     ),
     "storage": "pool < memory < sqlite < postgresql < http < limits",

@@ -187,7 +187,7 @@ class TestValue:
             calls.append(start)
             return areas.split(data, start)
 
-        monkeypatch.setattr("dhcptwist.wire.message.split", split)
+        monkeypatch.setattr("dhcptwist.wire.contents.split", split)
         message = Message.decode(self.RAW)
         assert (message.xid, message.chaddr, message.wants_broadcast) == (1, b"", False)
         assert message == Message.decode(self.RAW)
