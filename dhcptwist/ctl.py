@@ -11,12 +11,13 @@ import json
 import os
 import re
 import sys
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
-from .control import arguments, probe, tables
+from .control import arguments, probe, tables, transfer
 from .control.client import (
     CommandError,
     ControlClient,
@@ -24,8 +25,10 @@ from .control.client import (
     NotPermitted,
     connect,
 )
+from .control.history import addresses_of, holder_at
 from .control.tls import UnusableIdentity
 from .wire.codes import INFINITE
+from .wire.message import printable
 
 
 DONE, REFUSED, USAGE, NO_SERVER = 0, 1, 2, 3
@@ -199,8 +202,51 @@ async def _reservations(client: ControlClient, options: argparse.Namespace) -> N
 
 
 async def _leases(client: ControlClient, options: argparse.Namespace) -> None:
-    found = await _all(client.leases(options.subnet))
-    _show(options, found, tables.leases, "there are no leases")
+    if options.action == "export":
+        await _export(client, options)
+    elif options.action == "import":
+        await _import(client, options)
+    elif options.file is not None:
+        raise ValueError("a FILE is for export and import only")
+    else:
+        found = await _all(client.leases(options.subnet))
+        _show(options, found, tables.leases, "there are no leases")
+
+
+async def _export(client: ControlClient, options: argparse.Namespace) -> None:
+    kind = "jsonl" if options.format == "auto" else options.format
+    if kind not in {"jsonl", "csv"}:
+        raise ValueError(f"leases are exported as jsonl or csv, not as {kind}")
+    if options.file is None:
+        await transfer.export_leases(client, sys.stdout, kind, options.subnet)
+        sys.stdout.flush()
+        return
+    # Whole or absent: a half of one would be taken for all there is.
+    part = options.file.with_name(options.file.name + ".part")
+    try:
+        with part.open("w", encoding="utf-8") as out:
+            count = await transfer.export_leases(client, out, kind, options.subnet)
+        part.replace(options.file)
+    except OSError as error:
+        raise ValueError(f"{options.file} cannot be written: {error}") from None
+    sys.stderr.write(f"{count} leases written to {options.file}\n")
+
+
+async def _import(client: ControlClient, options: argparse.Namespace) -> None:
+    if options.file is None:
+        raise ValueError("import what? name the lease file")
+    with tables.Progress("leases") as progress:
+        report = await transfer.import_leases(
+            client,
+            options.file,
+            options.format,
+            time.time(),
+            dry_run=options.dry_run,
+            progress=progress,
+        )
+    _show(options, report.as_json(), tables.report)
+    if report.conflicts or report.unreadable:
+        raise SystemExit(REFUSED)
 
 
 async def _find(client: ControlClient, options: argparse.Namespace) -> None:
@@ -222,6 +268,37 @@ def _found_tables(found: dict[str, Any]) -> str:
 async def _revoke(client: ControlClient, options: argparse.Namespace) -> None:
     lease = await client.revoke(options.address)
     _show(options, lease, lambda each: tables.leases([each]))
+
+
+async def _history(client: ControlClient, options: argparse.Namespace) -> None:
+    what: dict[str, Any] = dict(_what(options.what))
+    if options.at is None:
+        found = await _all(client.history(**what))
+        found.reverse()
+        _show(options, found, tables.events, f"nothing is known of {options.what}")
+        return
+    events = await _all(client.history(**what, until=options.at))
+    named = [what["address"]] if "address" in what else addresses_of(events)
+    held = [(each, holder_at(events, each, options.at)) for each in named]
+    granted = [event for _, event in held if event is not None]
+    when = tables.clock(options.at)
+    if not granted and not options.json:
+        raise CommandError(f"{options.what}: nobody had it at {when}")
+    _show(options, granted, lambda found: "\n".join(map(_held, found)))
+    if not granted:
+        raise SystemExit(REFUSED)
+
+
+def _held(event: dict[str, Any]) -> str:
+    client = event["hardware"] or event["client_id"]
+    name = f" ({event['hostname']})" if event["hostname"] else ""
+    port = " ".join(filter(None, (event["circuit_id"], event["remote_id"])))
+    until = "for ever" if event["expires"] is None else tables.clock(event["expires"])
+    return printable(
+        f"{event['address']} was leased to {client}{name}"
+        f"{' at port ' + port if port else ''} from {tables.clock(event['since'])};"
+        f" {event['kind']} {tables.clock(event['when'])} until {until}".encode()
+    )
 
 
 async def _all(pages: AsyncIterator[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -314,6 +391,7 @@ COMMANDS = {
     "leases": _leases,
     "find": _find,
     "revoke": _revoke,
+    "history": _history,
 }
 
 

@@ -143,7 +143,10 @@ class Exchange:
         """An OFFER or ACK for a lease: RFC 2131 section 4.3.1, table 3."""
         client = self.client
         subnet = client.subnet_of(lease.address) or self.subnet()
-        option_set = subnet.options_with(lease.settings)
+        option_set = subnet.option_set
+        if lease.settings is not None:
+            classes = self.responder.network.classes
+            option_set = subnet.options_with(lease.settings, classes)
         requested = self.message.options.get(PARAMETER_REQUEST_LIST) or None
         return compose(
             self.message,
@@ -350,7 +353,8 @@ class Inform(Exchange):
             return result if isinstance(result, Silence) else Silence.NO_LEASE
         raw = self.message.raw
         subnet = self.subnet()
-        option_set = subnet.options_with(result or None)
+        classes = self.responder.network.classes
+        option_set = subnet.options_with(result or None, classes)
         requested = self.message.options.get(PARAMETER_REQUEST_LIST) or None
         reply = compose(
             self.message,

@@ -2,46 +2,54 @@
 
 The packets' rooms and the control rooms know a storage by these alone, so a storage of
 your own is a class with five methods.
+
+Times are seconds since 1970 as floats, ``math.inf`` for never; durations are whole
+seconds, ``0xFFFFFFFF`` for infinite; addresses are integers; hardware addresses are bytes
+with their type in front.  ``when`` is the present: a storage reads no clock.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from zope.interface import Interface
+from zope.interface import Attribute, Interface
 
 
 # The contracts name Twisted's Deferred; importing it here would make everybody who
 # looks at a contract load Twisted.
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Sequence
     from typing import Any
 
     from twisted.internet.defer import Deferred
 
     from .client import Client
-    from .lease import Lease, Reservation, Verdict
+    from .lease import Event, Lease, Reservation, Verdict
     from .network import Subnet
 
 
 class IStorage(Interface):
     """Decides who gets which address: one verb for each step of the protocol.
 
-    Every verb may answer at once, with a Deferred, or be an ``async def``.  An answer
-    that fails is silence towards the client, who will ask again; it is logged and
-    counted.  ``when`` is the present in seconds since 1970; a storage reads no clock.
+    Every verb may answer at once, with a Deferred, or be an ``async def``.  Whatever it
+    raises, or its Deferred fails with, is silence towards the client, who will ask again;
+    it is logged and counted as ``storage-failed``.  Clients retransmit: the same question
+    may come twice, and must then have the same answer.
 
-    A storage need not know any subnet: it may return whatever it likes.
+    A storage need not know any subnet: it may return whatever it likes.  What is missing
+    in its answer comes from the class it names, then from the client's subnet.
     """
 
     def offer(client: Client, when: float) -> Any:
         """DISCOVER: the lease to propose, or silence.
 
+        The address must be kept for this client for a while (30 seconds is usual), or
+        another may be offered it too.  Nothing needs to be on disk yet.
+
         Returns:
             A `Lease` of which ``address`` and ``duration`` (seconds) matter, and
-            ``settings`` if it has options of its own.  The address must be kept for
-            this client for a while (30 seconds is usual), or another may be offered
-            it too.  None for silence, or the `Silence` that says why.
+            ``settings`` if it has options, boot file, hostname, class or T1 and T2 of its
+            own.  None for silence, or the `Silence` that says why.
         """
 
     def commit(client: Client, address: int, when: float) -> Any:
@@ -55,9 +63,9 @@ class IStorage(Interface):
         confirm one that exists.
 
         Returns:
-            The `Lease`; `Refused` for a NAK: this client may not have this address;
-            None if nothing is known of it: the server's ``authoritative`` decides
-            then.
+            The `Lease`, whose ``address`` must be the one that was asked for; `Refused`
+            for a NAK: this client may not have this address; None if nothing is known of
+            it: the server's ``authoritative`` decides then.
         """
 
     def release(client: Client, address: int, when: float) -> Any:
@@ -85,10 +93,44 @@ class IStorage(Interface):
         """
 
 
-class IReservations(Interface):
-    """Reservations that can be changed while the server runs."""
+class IStorageFactory(Interface):
+    """Makes the storages of one scheme: the word before the colon in ``storage =``.
 
-    def reserve(reservation: Reservation, when: float) -> Deferred[Verdict]:
+    A package of yours offers one as a plug-in: a module in a folder ``dhcptwist/plugins``
+    (without ``__init__.py``) of its distribution, with an instance at module level that
+    also provides ``twisted.plugin.IPlugin``.
+    """
+
+    scheme: str = Attribute("""The word before the colon, in lower case.""")
+
+    description: str = Attribute(
+        """One line for people: what stands behind the colon."""
+    )
+
+    def make(argument: str, context: Any) -> IStorage:
+        """The storage that ``storage = SCHEME:ARGUMENT`` names.
+
+        Nothing is opened yet: that is for `IStorageService.start`.
+
+        Args:
+            argument: What stands behind the first colon.
+            context: A `dhcptwist.storage.make.StorageContext`: subnets, reservations,
+                state directory, reactor.
+
+        Raises:
+            ValueError: The argument does not fit; the message says what would.
+        """
+
+
+class IReservations(Interface):
+    """Reservations that can be changed while the server runs.
+
+    ``by`` is the name of who asks, for the journal.
+    """
+
+    def reserve(
+        reservation: Reservation, when: float, by: str = ""
+    ) -> Deferred[Verdict]:
         """Put a reservation into the live pool; in force before the answer.
 
         The same client in the same subnet again is a change; the answer means that it
@@ -101,7 +143,7 @@ class IReservations(Interface):
             ValueError: The address is in no subnet, or is one of our own.
         """
 
-    def cancel(reservation: Reservation, when: float) -> Deferred[None]:
+    def cancel(reservation: Reservation, when: float, by: str = "") -> Deferred[None]:
         """Take a reservation out.  Its client keeps the lease it has, to its end."""
 
     def reservation_of(
@@ -122,7 +164,7 @@ class IReservations(Interface):
 
 
 class ILeases(Interface):
-    """Looking at leases, and taking them away."""
+    """Looking at leases, taking them away, and taking them over from elsewhere."""
 
     def leases(after: int, limit: int, subnet: Subnet | None) -> list[Lease]:
         """A page of leases with addresses above ``after``, by address."""
@@ -132,15 +174,72 @@ class ILeases(Interface):
     ) -> list[Lease]:
         """The leases of an address, a hardware address or a client identifier."""
 
-    def revoke(address: int, when: float) -> Deferred[Lease | None]:
+    def revoke(address: int, when: float, by: str = "") -> Deferred[Lease | None]:
         """End a lease now; None if there is none.
 
         The holder is not told before its next contact, so the address rests until
         the lease would have ended or until it is found silent.
         """
 
+    def import_leases(
+        leases: Sequence[Lease], when: float, by: str = "", dry_run: bool = False
+    ) -> Deferred[list[str]]:
+        """Take over leases that another server has given.
+
+        Args:
+            leases: BOUND, DECLINED or RELEASED ones; of one address at most one.
+            when: Now.
+            by: Who asks.
+            dry_run: Change nothing, and say what would be.
+
+        Returns:
+            For each lease, in order: ``taken``; ``known`` if that is what we have
+            already; or why not, as a sentence.  On disk before it fires.
+        """
+
     def figures(when: float) -> dict[str, Any]:
         """Numbers for `Status`: sizes, states, the storage's own."""
+
+    def add_listener(listener: ILeaseListener) -> None:
+        """Tell somebody of every change from now on."""
+
+    def remove_listener(listener: ILeaseListener) -> None:
+        """Tell it no more."""
+
+
+class ILeaseListener(Interface):
+    """Is told what happens to leases and reservations."""
+
+    def lease_changed(event: Event) -> None:
+        """Something happened, and is on disk; in the order in which it happened.
+
+        It is called on the path of packets: whatever takes time has to be put off.
+        An error is logged and changes nothing.
+        """
+
+
+class IHistory(Interface):
+    """Looking back: who had which address when."""
+
+    def history(
+        address: int | None,
+        key: bytes | None,
+        before: int,
+        limit: int,
+        until: float | None = None,
+    ) -> Deferred[list[Event]]:
+        """What happened to an address or a client, the latest first.
+
+        Args:
+            address: The address; None for any.
+            key: A client identifier, or hardware type and address; None for any.
+            before: Only events with smaller numbers; 0 for the latest.
+            limit: How many at most; fewer mean that there are no more.
+            until: Only what happened at this time or before; None for everything.
+        """
+
+    def events(after: int, limit: int) -> Deferred[list[Event]]:
+        """Everything that happened, from behind the event with number ``after``."""
 
 
 class IStorageService(Interface):
@@ -155,6 +254,9 @@ class IStorageService(Interface):
 
 class IClockListener(Interface):
     """A storage that keeps times of the wall clock."""
+
+    def clock_ticked(when: float) -> None:
+        """About once a second: end what has ended."""
 
     def clock_stepped(by: float) -> Deferred[None] | None:
         """The wall clock was set: move every time by so many seconds.

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from enum import Enum, IntEnum
 from math import inf
 from types import MappingProxyType
+from typing import NamedTuple
 
 from .wire import relay as relay_options
 from .wire.codes import CIRCUIT_ID, INFINITE, REMOTE_ID
@@ -27,6 +28,53 @@ class LeaseState(IntEnum):
     RELEASED = 3
     DECLINED = 4
     REVOKED = 5  # taken from its holder, who may still be using it
+
+
+class EventKind(IntEnum):
+    """What happened to an address.  The numbers are in people's databases."""
+
+    BOUND = 1
+    RENEWED = 2
+    RELEASED = 3
+    EXPIRED = 4
+    DECLINED = 5
+    REVOKED = 6
+    FREED = 7  # a revoked address was found silent
+    IMPORTED = 8
+    RESERVED = 9
+    CANCELLED = 10  # a reservation, by somebody or because its time was over
+    CLOCK = 11  # the wall clock was set; what is left of each lease stayed the same
+
+
+class Event(NamedTuple):
+    """One thing that happened to an address, as the journal keeps it.
+
+    Attributes:
+        number: Its place in the journal, from 1; later events have larger numbers.
+        when: The wall clock's time, in seconds since 1970.
+        kind: What happened.
+        address: Where; 0 for a reservation without an address, or the clock.
+        key: Whose: as `Lease.key`; empty if nobody's.
+        hardware: Hardware type and address; empty if unknown.
+        hostname: What the client calls itself.
+        since: When its lease began.
+        expires: When the lease or reservation ends; ``math.inf`` for never.
+        relay: Option 82 of its relay; empty if there is none.
+        by: Who caused it: ``packet``, ``expiry``, ``probe``, ``clock`` or the name of a
+            control identity.
+    """
+
+    number: int
+    when: float
+    kind: EventKind
+    address: int
+    key: bytes = b""
+    hardware: bytes = b""
+    hostname: str = ""
+    since: float = 0.0
+    expires: float = inf
+    relay: bytes = b""
+    by: str = "packet"
 
 
 class Silence(Enum):
@@ -49,6 +97,10 @@ class Silence(Enum):
     IGNORED_RELEASE = "ignored-release"
     IGNORED_DECLINE = "ignored-decline"
     STORAGE_FAILED = "storage-failed"
+    STORAGE_LATE = "storage-late"
+    STORAGE_BUSY = "storage-busy"
+    FLOOD = "flood"
+    NOT_ALLOWED = "not-allowed"
     BUG = "bug"
 
 
@@ -61,18 +113,30 @@ class Settings:
         next_server: ``siaddr``, or None to leave it to the subnet.
         boot_file: The ``file`` field, or None.
         server_name: The ``sname`` field, or None.
+        hostname: The client's name (option 12, unless ``options`` has one), or None.
+        renewal_time, rebinding_time: T1 and T2 (options 58 and 59) in seconds; None for
+            half and seven eighths of the lease time.
+        client_class: A ``[class NAME]`` of the configuration whose options the client
+            gets, below those here and above its subnet's; empty for none.
     """
 
     options: Mapping[int, bytes] = field(default_factory=lambda: MappingProxyType({}))
     next_server: int | None = None
     boot_file: str | None = None
     server_name: str | None = None
+    hostname: str | None = None
+    renewal_time: int | None = None
+    rebinding_time: int | None = None
+    client_class: str = ""
 
     def __bool__(self) -> bool:
-        return bool(self.options) or not (
+        return bool(self.options or self.client_class) or not (
             self.next_server is None
             and self.boot_file is None
             and self.server_name is None
+            and self.hostname is None
+            and self.renewal_time is None
+            and self.rebinding_time is None
         )
 
 
@@ -91,7 +155,7 @@ class Lease:
         relay: Option 82 as it was when last heard through a relay: a renewal comes
             without it (TRAPS 30's ground: RFC 3046 is silent on unicast renewals).
         settings: Options and boot file of its own, or None.
-        queued: When the storage looks at it again; the storage's own mark.
+        queued: Where its end is noted (`storage.index`); the storage's own mark.
     """
 
     __slots__ = (
@@ -131,7 +195,7 @@ class Lease:
         self.hostname = hostname
         self.relay = relay
         self.settings = settings
-        self.queued = 0
+        self.queued: object = None
 
     def held(self, when: float) -> bool:
         """Whether nobody else may have the address now (an offer does not count)."""

@@ -6,90 +6,15 @@ All of it is made once from the configuration and then only read.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 from ipaddress import IPv4Network
 from socket import inet_ntoa
+from types import MappingProxyType
 
 from .lease import Settings
-from .wire.areas import join_one, ordered
-from .wire.codes import (
-    BROADCAST_ADDRESS,
-    INFINITE,
-    PROTOCOL_OPTIONS,
-    SUBNET_MASK,
-)
-
-
-_EMPTY_SETTINGS = Settings()
-
-
-class OptionSet:
-    """Options and boot fields of a subnet, encoded once for each request list.
-
-    Clients of one kind send the same list, so the encoded options are remembered by
-    it.  The memory is bounded: an attacker who varies the list only empties it.
-    """
-
-    __slots__ = ("_areas", "_tails", "boot_fields", "siaddr", "values")
-
-    #: How many different request lists are remembered.
-    REMEMBERED = 512
-
-    def __init__(self, values: Mapping[int, bytes], settings: Settings) -> None:
-        self.values = dict(values)
-        self.siaddr = (settings.next_server or 0).to_bytes(4, "big")
-        self.boot_fields = _field(settings.server_name, 64) + _field(
-            settings.boot_file, 128
-        )
-        self._tails: dict[bytes | None, bytes] = {}
-        self._areas: dict[tuple[bytes, int, bytes | None], bytes] = {}
-
-    def area(self, head: bytes, duration: int, requested: bytes | None) -> bytes:
-        """All that an OFFER or ACK says of a lease, encoded, without END.
-
-        Args:
-            head: Options 53 and 54, encoded (`Via.head`).
-            duration: Seconds of the lease.
-            requested: The parameter request list (option 55), or None.
-        """
-        key = head, duration, requested
-        area = self._areas.get(key)
-        if area is None:
-            if len(self._areas) >= self.REMEMBERED:
-                self._areas.clear()
-            area = head + encoded_times(duration) + self.tail(requested)
-            self._areas[key] = area
-        return area
-
-    def tail(self, requested: bytes | None) -> bytes:
-        """The options for a parameter request list (option 55), encoded, without END.
-
-        The mask comes first (RFC 2132 section 3.3 wants it before the routers), the
-        rest in the client's order (section 9.8).  No list means all there are.
-        """
-        tail = self._tails.get(requested)
-        if tail is None:
-            if len(self._tails) >= self.REMEMBERED:
-                self._tails.clear()
-            tail = self._tails[requested] = b"".join(
-                join_one(code, self.values[code]) for code in self.order(requested)
-            )
-        return tail
-
-    def order(self, requested: bytes | None) -> list[int]:
-        """The codes that a client with this request list gets, in order, each once."""
-        wanted = self.values if requested is None else (SUBNET_MASK, *requested)
-        have = (code for code in wanted if code in self.values)
-        return [
-            code for code in ordered(have, requested) if code not in PROTOCOL_OPTIONS
-        ]
-
-
-def _field(text: str | None, size: int) -> bytes:
-    # One byte stays free: ROMs read these as NUL-terminated strings.
-    return (text or "").encode()[: size - 1].ljust(size, b"\0")
+from .optionset import NOTHING, Classes, OptionSet, over
+from .wire.codes import BROADCAST_ADDRESS, SUBNET_MASK
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -127,12 +52,13 @@ class Subnet:
     decline_hold: int = 86400
     broadcast_always: bool = False
     options: Mapping[int, bytes] = field(default_factory=dict)
-    settings: Settings = _EMPTY_SETTINGS
+    settings: Settings = NOTHING
     selectable: bool = False
     network: int = field(init=False)
     mask: int = field(init=False)
     option_set: OptionSet = field(init=False)
-    _merged: dict[int, tuple[Settings, OptionSet]] = field(init=False)
+    _told: Settings = field(init=False)
+    _merged: dict[int, tuple[Settings, Classes | None, OptionSet]] = field(init=False)
 
     def __post_init__(self) -> None:
         set_once = object.__setattr__
@@ -141,37 +67,37 @@ class Subnet:
         set_once(self, "min_lease_time", self.min_lease_time or self.lease_time)
         set_once(self, "max_lease_time", self.max_lease_time or self.lease_time)
         set_once(self, "_merged", {})
-        set_once(self, "option_set", self._merge(_EMPTY_SETTINGS))
-
-    def options_with(self, own: Settings | None) -> OptionSet:
-        """The subnet's options with a client's own on top."""
-        if own is None:
-            return self.option_set
-        known = self._merged.get(id(own))
-        if known is None or known[0] is not own:
-            if len(self._merged) >= OptionSet.REMEMBERED:
-                self._merged.clear()
-            known = self._merged[id(own)] = own, self._merge(own)
-        return known[1]
-
-    def _merge(self, own: Settings) -> OptionSet:
         base = {}
         if self.cidr.prefixlen:
             base = {
                 SUBNET_MASK: self.cidr.netmask.packed,
                 BROADCAST_ADDRESS: self.cidr.broadcast_address.packed,
             }
-        mine = self.settings
-        merged = Settings(
-            next_server=mine.next_server
-            if own.next_server is None
-            else own.next_server,
-            boot_file=mine.boot_file if own.boot_file is None else own.boot_file,
-            server_name=mine.server_name
-            if own.server_name is None
-            else own.server_name,
-        )
-        return OptionSet({**base, **self.options, **own.options}, merged)
+        everybody = over(Settings({**base, **self.options}), self.settings)
+        set_once(self, "_told", everybody)
+        set_once(self, "option_set", OptionSet(everybody))
+
+    def options_with(
+        self, own: Settings | None, classes: Classes | None = None
+    ) -> OptionSet:
+        """The subnet's options, a client's class over them, and its own on top.
+
+        Args:
+            own: What the client's lease says; None for nothing.
+            classes: Where the class is found that ``own`` names.
+        """
+        if own is None:
+            return self.option_set
+        known = self._merged.get(id(own))
+        if known is None or known[0] is not own or known[1] is not classes:
+            if len(self._merged) >= OptionSet.REMEMBERED:
+                self._merged.clear()
+            lower = self._told
+            if own.client_class and classes is not None:
+                lower = over(lower, classes.named(own.client_class))
+            option_set = OptionSet(over(lower, own))
+            known = self._merged[id(own)] = own, classes, option_set
+        return known[2]
 
     def contains(self, address: int) -> bool:
         """Whether an address lies in the subnet."""
@@ -198,23 +124,6 @@ class Subnet:
     def size(self) -> int:
         """How many addresses the pools have."""
         return sum(last - first + 1 for first, last in self.ranges)
-
-
-@lru_cache(maxsize=4096)
-def encoded_times(duration: int) -> bytes:
-    """Options 51, 58 and 59 for a lease time in seconds.
-
-    T1 and T2 are the defaults of RFC 2131 section 4.4.5, sent because some clients want
-    them in the OFFER.  An infinite lease has neither.
-    """
-    if duration == INFINITE:
-        return join_one(51, duration.to_bytes(4, "big"))
-    t1 = duration // 2
-    t2 = max(duration * 7 // 8, t1)
-    return b"".join(
-        join_one(code, seconds.to_bytes(4, "big"))
-        for code, seconds in ((51, duration), (58, t1), (59, t2))
-    )
 
 
 class Via:
@@ -276,14 +185,20 @@ class Network:
     Args:
         subnets: The subnets, in the order of the configuration.
         interfaces: Interface name to our addresses on it.
+        classes: Settings by the name of the class that has them.
+        unknown_class: Is called with the name of a class that a storage names and that
+            is not there, once for each.
     """
 
     def __init__(
         self,
         subnets: Iterable[Subnet],
         interfaces: Mapping[str, Iterable[int]] | None = None,
+        classes: Mapping[str, Settings] = MappingProxyType({}),
+        unknown_class: Callable[[str], object] | None = None,
     ) -> None:
         self.subnets = tuple(subnets)
+        self.classes = Classes(classes, unknown_class)
         self.by_name = {subnet.name: subnet for subnet in self.subnets}
         self.addresses = frozenset(
             address for mine in (interfaces or {}).values() for address in mine

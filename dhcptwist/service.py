@@ -17,17 +17,19 @@ from twisted.python.failure import Failure
 from . import __version__
 from .clock import SteadyClock
 from .config import Config
+from .control.answering import ControlServer
 from .control.listening import listen
-from .control.server import ControlServer
 from .exchanges import Responder
 from .interfaces import IClockListener, IStorage, IStorageService
 from .network import Network, Via
+from .storage.limits import limited
 from .storage.make import StorageContext, make_storage
 from .transport.counters import Counters
 from .transport.frames import PacketSocket
 from .transport.probe import Prober
 from .transport.protocol import DHCPProtocol
 from .transport.sockets import choose_interfaces, open_socket
+from .wire.values import visible
 
 
 _log = Logger()
@@ -38,6 +40,9 @@ LARGEST_PACKET = 9216
 
 #: Seconds between two looks at whether the wall clock was set.
 CLOCK_WATCH = 10.0
+
+#: Seconds between two ticks of a storage's clock.
+CLOCK_TICK = 1.0
 
 
 class DHCPService(Service):
@@ -55,26 +60,36 @@ class DHCPService(Service):
     Attributes:
         counters: What happened to packets.
         network: The subnets, once the sockets are open.
-        storage: Who decides, likewise.
+        storage: Who decides, likewise; packets ask it within the limits of ``[storage]``.
         control_port: Where the control channel listens, or None.
+
+    Raises:
+        TypeError: What is given as storage does not provide `IStorage`.
     """
 
     def __init__(
         self, reactor: Any, config: Config, storage: IStorage | None = None
     ) -> None:
+        if storage is not None and not IStorage.providedBy(storage):
+            raise TypeError(
+                f"a {type(storage).__name__} does not provide"
+                " dhcptwist.interfaces.IStorage (is @implementer missing?)"
+            )
         self.reactor = reactor
         self.config = config
         self.storage = storage
         self._given_storage = storage
         self.counters = Counters()
         self.clock = SteadyClock()
-        self.network = Network(config.subnets)
+        self.network = Network(config.subnets, classes=config.classes)
         self.control_port: IListeningPort | None = None
         self._sockets: list[tuple[socket.socket, Via, PacketSocket | None]] = []
         self._frames: list[PacketSocket] = []
         self._prober: Prober | None = None
         self._ports: list[tuple[IListeningPort, DHCPProtocol]] = []
-        self._watch: LoopingCall | None = None
+        self._limited: Any = None
+        self._loops: list[LoopingCall] = []
+        self._tick_failed = False
         self._began = 0.0
 
     # --- starting -----------------------------------------------------------------
@@ -109,7 +124,9 @@ class DHCPService(Service):
 
     def _bind(self) -> None:
         interfaces = choose_interfaces(self.config.interfaces)
-        self.network = Network(self.config.subnets, interfaces)
+        self.network = Network(
+            self.config.subnets, interfaces, self.config.classes, _unknown_class
+        )
         self._prober = self._privileged(
             lambda: Prober(self.reactor, self.network, interfaces)
         )
@@ -123,6 +140,8 @@ class DHCPService(Service):
                     self.config.state,
                     self.reactor,
                     self._prober,
+                    self.config.around,
+                    self.config.classes,
                 )
                 self.storage = make_storage(self.config.storage, context)
         except BaseException:
@@ -172,10 +191,9 @@ class DHCPService(Service):
             await self._close_storage()
             raise
         self._hear()
+        self._every(CLOCK_WATCH, self._watch_clock)
         if IClockListener.providedBy(self.storage):
-            self._watch = LoopingCall(self._watch_clock)
-            self._watch.clock = self.reactor
-            self._watch.start(CLOCK_WATCH, now=False)
+            self._every(CLOCK_TICK, self._tick)
         interfaces = sorted({via.interface for _, via, _ in self._sockets})
         _log.info(
             "dhcptwist is serving {subnets} subnets on {interfaces}, port {port}",
@@ -183,6 +201,12 @@ class DHCPService(Service):
             interfaces=", ".join(interfaces),
             port=self.config.port,
         )
+
+    def _every(self, seconds: float, step: Callable[[], Any]) -> None:
+        loop = LoopingCall(step)
+        loop.clock = self.reactor
+        loop.start(seconds, now=False)
+        self._loops.append(loop)
 
     async def _listen(self) -> None:
         """Open the control channel, and say where the server is to be found."""
@@ -205,11 +229,12 @@ class DHCPService(Service):
     def _hear(self) -> None:
         assert self.storage is not None
         responder = Responder(self.network, authoritative=self.config.authoritative)
+        self._limited = limited(self.storage, self.config.around, self.reactor)
         for sock, via, frames in self._sockets:
             protocol = DHCPProtocol(
                 via,
                 responder,
-                self.storage,
+                self._limited,
                 self.counters,
                 self.clock,
                 frames,
@@ -251,11 +276,27 @@ class DHCPService(Service):
         by = self.clock.step()
         if by:
             _log.warn("The wall clock was set by {by:.0f} seconds", by=by)
-            storage: Any = self.storage
-            moved: Deferred[None] = maybeDeferred(storage.clock_stepped, by)
-            moved.addErrback(
-                lambda failure: _log.failure("Times could not be moved", failure)
-            )
+            self._limited.clock_stepped(by)
+            storage: Any = IClockListener(self.storage, None)
+            if storage is not None:
+                moved: Deferred[None] = maybeDeferred(storage.clock_stepped, by)
+                moved.addErrback(
+                    lambda failure: _log.failure("Times could not be moved", failure)
+                )
+
+    def _tick(self) -> Deferred[None]:
+        storage: Any = self.storage
+        ticked: Deferred[None] = maybeDeferred(storage.clock_ticked, self.clock())
+        return ticked.addCallbacks(self._has_ticked, self._has_not_ticked)
+
+    def _has_ticked(self, _: Any) -> None:
+        self._tick_failed = False
+
+    def _has_not_ticked(self, failure: Failure) -> None:
+        # Once for all of a row: what fails now will fail in a second, too.
+        if not self._tick_failed:
+            self._tick_failed = True
+            _log.failure("The storage does not follow the clock", failure)
 
     def status(self) -> dict[str, Any]:
         """What `dhcpctl status` shows of the server itself."""
@@ -264,6 +305,7 @@ class DHCPService(Service):
             "uptime": round(self.clock() - self._began),
             "port": self.config.port,
             "packets": self.counters.figures(),
+            "limits": {} if self._limited is None else self._limited.figures(),
         }
 
     # --- stopping -----------------------------------------------------------------
@@ -274,16 +316,19 @@ class DHCPService(Service):
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
-        if self._watch is not None:
-            self._watch.stop()
-            self._watch = None
+        for loop in self._loops:
+            loop.stop()
+        self._loops = []
         if self.control_port is not None:
             await maybeDeferred(self.control_port.stopListening)
             self.control_port = None
         # What the storage has under way is still answered: its ACKs are true.
         for _, protocol in self._ports:
             protocol.stop_hearing()
+        if self._limited is not None:
+            self._limited.stop()
         await self._close_storage()
+        self._limited = None
         for port, _ in self._ports:
             await maybeDeferred(port.stopListening)
         self._ports = []
@@ -303,6 +348,14 @@ class DHCPService(Service):
         if self._prober is not None:
             self._prober.close()
         self._sockets, self._frames, self._prober = [], [], None
+
+
+def _unknown_class(name: str) -> None:
+    _log.warn(
+        "A storage names the class {name}, and there is no [class] of that name;"
+        " its clients get what their subnet has",
+        name=visible(str(name)[:64]),
+    )
 
 
 def _now(started: Deferred[None], later: Callable[[Failure], None]) -> None:

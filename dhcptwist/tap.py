@@ -15,7 +15,7 @@ from twisted.python.failure import Failure
 
 from .config import Config, ConfigError, load
 from .service import DHCPService
-from .storage.sqlite_file import StorageUnusable
+from .storage.sqlite_schema import StorageUnusable
 from .transport.sockets import CannotServe
 
 

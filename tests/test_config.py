@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import IPv4Network
 from math import inf
 from pathlib import Path
@@ -14,7 +15,9 @@ from dhcptwist.config import (
     ConfigError,
     ControlConfig,
     Problem,
+    Rate,
     Role,
+    StorageConfig,
     load,
     parse,
     parse_duration,
@@ -34,6 +37,17 @@ port = 67                        ; clients are answered on port+1, relays on por
 authoritative = yes
 state = /var/lib/dhcptwist       ; where embedded storage, certificates and sockets live
 storage = sqlite:leases.sqlite   ; memory: | sqlite:FILE
+
+[storage]
+history = 30d                             ; or infinite
+deadline = 5s
+outstanding = 100
+fallback = stale                          ; or silence
+client-limit = 20 per 10s                 ; or none
+port-limit = none
+reservations = https://who.example/dhcp
+token-file = secret
+authority = /etc/ssl/who.pem
 
 [control]
 listen = tcp:6768:interface=127.0.0.1     ; or unix:control.sock:mode=660 ; empty = none
@@ -62,11 +76,17 @@ option.routers = 192.0.2.1
 option.domain-name-servers = 192.0.2.1, 192.0.2.2
 option.224 = hex:01020304
 
+[class pxe]
+option.tftp-server-name = boot
+boot-file = ipxe.efi
+next-server = 192.0.2.6
+
 [reservation printer]
 hardware = 00:11:22:33:44:55              ; or client-id, or circuit-id and remote-id
 address = 192.0.2.50                      ; inside a pool or outside; or none
 hostname = printer
 option.domain-name = print.example
+class = pxe
 """
 
 OFFICE = "[subnet office]\nnetwork = 192.0.2.0/24\n"
@@ -152,11 +172,32 @@ class TestExample:
                 ip("192.0.2.50"),
                 bytes.fromhex("01001122334455"),
                 hostname="printer",
-                settings=Settings({15: b"print.example", 12: b"printer"}),
+                settings=Settings(
+                    {15: b"print.example", 12: b"printer"}, client_class="pxe"
+                ),
                 source="file",
                 expires=inf,
             ),
         )
+
+    def test_storage(self, config):
+        """What surrounds the storage; relative paths begin in the state directory."""
+        assert config.around == StorageConfig(
+            history=30 * 86400.0,
+            deadline=5.0,
+            outstanding=100,
+            stale=True,
+            client_limit=Rate(20, 10.0),
+            port_limit=None,
+            reservations="https://who.example/dhcp",
+            token="/var/lib/dhcptwist/secret",
+            authority="/etc/ssl/who.pem",
+        )
+
+    def test_class(self, config):
+        """Settings for those who name it."""
+        pxe = Settings({66: b"boot"}, ip("192.0.2.6"), "ipxe.efi")
+        assert config.classes == {"pxe": pxe}
 
     def test_nothing(self):
         """An empty file is a configuration: everything has a default."""
@@ -188,7 +229,7 @@ class TestIni:
         ("value", "meant"),
         [
             ("python:a;b", "python:a;b"),
-            ("http://x/#a", "http://x/#a"),
+            ("csv://x/#a", "csv://x/#a"),
             ("a = b", "a = b"),
             ("[a]", "[a]"),
             ("a ;b", "a"),
@@ -278,24 +319,24 @@ class TestSections:
     """Which sections and keys there are."""
 
     @pytest.mark.parametrize(
-        "heading", ["servers", "server x", "control x", "Server", "x y"]
+        "heading", ["servers", "server x", "control x", "storage x", "Server", "x y"]
     )
     def test_unknown_section(self, heading):
         """An unknown section is a mistake that names those there are."""
         problem = only_problem_of(f"\n[{heading}]")
         assert (problem.line, problem.section, problem.key) == (2, heading, "")
         assert problem.reason == (
-            "there is no such section; there are [server], [control],"
-            " [subnet NAME] and [reservation NAME]"
+            "there is no such section; there are [server], [storage], [control],"
+            " [subnet NAME], [class NAME] and [reservation NAME]"
         )
 
-    @pytest.mark.parametrize("kind", ["subnet", "reservation"])
+    @pytest.mark.parametrize("kind", ["subnet", "class", "reservation"])
     def test_section_without_name(self, kind):
-        """Subnets and reservations have names."""
+        """Subnets, classes and reservations have names."""
         problem = only_problem_of(f"[{kind}]")
         assert problem == Problem(1, kind, "", f"needs a name: [{kind} NAME]")
 
-    @pytest.mark.parametrize("heading", ["class pxe", "ddns corp", "class"])
+    @pytest.mark.parametrize("heading", ["ddns corp", "ddns"])
     def test_not_yet(self, heading):
         """What is designed but not there is not ignored."""
         reason = "this version of dhcptwist has none of these"
@@ -314,6 +355,10 @@ class TestSections:
             ("subnet office", "options.routers"),
             ("reservation box", "network"),
             ("reservation box", "lease-time"),
+            ("storage", "limit"),
+            ("storage", "option.routers"),
+            ("class pxe", "hardware"),
+            ("class pxe", "class"),
         ],
     )
     def test_unknown_key(self, heading, key):
@@ -343,6 +388,48 @@ BAD_VALUES = [
     ("server", "authoritative", "", "'' is neither yes nor no"),
     ("server", "state", "", "is empty"),
     ("server", "storage", "", "is empty"),
+    ("server", "storage", "http://", "'http://' is not a URL like https://who"),
+    ("server", "storage", "https://a/#b", "what stands behind # in a URL is never"),
+    ("storage", "history", "long", "'long' is not a time like 30s"),
+    ("storage", "history", "0", "'0' is not between 1 second"),
+    ("storage", "deadline", "0s", "'0s' is not between 1 second"),
+    ("storage", "deadline", "61", "'61' is more than a minute; no client waits"),
+    ("storage", "deadline", "infinite", "'infinite' is more than a minute"),
+    *(
+        ("storage", "outstanding", value, f"{value!r} is not a number from 1 to 100000")
+        for value in ("0", "100001", "-1", "many", "", "²", "9" * 5000, "1 0")
+    ),
+    ("storage", "fallback", "yes", "'yes' is neither stale nor silence"),
+    *(
+        ("storage", key, value, f"{value!r} is neither like 20 per 10s nor none")
+        for key in ("client-limit", "port-limit")
+        for value in (
+            *("", "20", "per 10s", "20 per", "0 per 10s", "20 per 0s", "20 per 2d"),
+            *("20 per infinite", "-1 per 10s", "1.5 per 10s", "1000000000 per 1s"),
+            *("20per10s", "20 in 10s", "20 per 10s x", "None"),
+        )
+    ),
+    *(
+        ("storage", "reservations", value, f"{value!r} is not a URL like https://who")
+        for value in (
+            *("", "who.example", "ftp://who.example/", "https:who.example", "http://"),
+            *("http:///dhcp", "https://who.example/a b", "https://who.exämple/"),
+        )
+    ),
+    ("storage", "reservations", "http://a:b/", "'http://a:b/' is not a URL: Port"),
+    ("storage", "reservations", "http://a:99999/", "is not a URL: Port out of range"),
+    ("storage", "reservations", "http://[::1/", "is not a URL: Invalid IPv6"),
+    ("storage", "reservations", "http://me:pw@a/", "is no place for a password"),
+    ("storage", "reservations", "http://a/#b", "behind # in a URL is never sent"),
+    ("storage", "token-file", "", "is empty"),
+    ("storage", "authority", "", "is empty"),
+    ("class", "boot-file", "", "is empty or longer than 127 bytes"),
+    ("class", "next-server", "boot", "'boot' is not an IPv4 address"),
+    ("class", "option.routers", "gate", "gate"),
+    *(
+        ("class", key, "PXE*", "cannot match clients yet; a storage's answer names")
+        for key in ("match.vendor-class", "match.hardware", "match.nonsense")
+    ),
     ("control", "listen", "udp:67", "'udp:67' is neither tcp:… nor unix:…"),
     ("control", "listen", "6768", "'6768' is neither tcp:… nor unix:…"),
     (
@@ -351,9 +438,9 @@ BAD_VALUES = [
         "unix:control.sock",
         "a unix: socket needs its mode, as in :mode=660",
     ),
-    ("control", "role x", "", "verbs are cancel, list, reserve, revoke, status"),
-    ("control", "role x", "reserve, destroy", "verbs are cancel, list, reserve"),
-    ("control", "role x", "in 10.0.0.0/8", "verbs are cancel, list, reserve"),
+    ("control", "role x", "", "verbs are cancel, import, list, reserve, revoke, status"),
+    ("control", "role x", "reserve, destroy", "verbs are cancel, import, list, reserve"),
+    ("control", "role x", "in 10.0.0.0/8", "verbs are cancel, import, list, reserve"),
     ("control", "role x", "list in here", "'here' is not a network like 192.0.2.0/24"),
     ("control", "role x", "list in 10.0.0.1/8", "'10.0.0.1/8' is not a network like"),
     ("control", "role admin", "list", "a role needs a certificate's name; admin may"),
@@ -473,6 +560,9 @@ BAD_VALUES = [
 # Sections that need something else to be right: their names, and what goes before.
 BEFORE = {
     "subnet": ("subnet office", OFFICE),
+    "class": ("class pxe", "[class pxe]\n"),
+    # Else the two keys for web services would be of no use, which is another mistake.
+    "storage": ("storage", "[server]\nstorage = csv:\n[storage]\n"),
     "reservation": (
         "reservation box",
         OFFICE + "[reservation box]\nhardware = 00:11:22:33:44:55\n",
@@ -956,6 +1046,163 @@ class TestValues:
         assert subnet.excluded == {ip("192.0.2.1"), ip("192.0.2.2")}
 
 
+class TestStorage:
+    """What surrounds the storage."""
+
+    @staticmethod
+    def around(*lines, storage="memory:"):
+        """The section with these lines, read."""
+        text = f"[server]\nstate = /state\nstorage = {storage}\n[storage]\n"
+        return parse(text + "\n".join(lines)).around
+
+    def test_default(self):
+        """An empty section says what none says."""
+        assert self.around() == StorageConfig() == parse("").around
+
+    @pytest.mark.parametrize(
+        ("line", "field", "value"),
+        [
+            ("history = infinite", "history", inf),
+            ("history = 1w", "history", 604800.0),
+            ("deadline = 1m", "deadline", 60.0),
+            ("outstanding = 1", "outstanding", 1),
+            ("outstanding = 100000", "outstanding", 100_000),
+            ("fallback = stale", "stale", True),
+            ("fallback = silence", "stale", False),
+            ("client-limit = 1 per 1d", "client_limit", Rate(1, 86400.0)),
+            ("client-limit = none", "client_limit", None),
+            ("port-limit = 999999  per  10", "port_limit", Rate(999_999, 10.0)),
+            ("reservations = http://[::1]:8080", "reservations", "http://[::1]:8080"),
+            ("reservations = HTTPS://a/b?c=d", "reservations", "HTTPS://a/b?c=d"),
+        ],
+    )
+    def test_value(self, line, field, value):
+        """Each key by itself; the others keep their defaults."""
+        got = self.around(line)
+        assert getattr(got, field) == value
+        assert type(getattr(got, field)) is type(value)
+        assert got == replace(StorageConfig(), **{field: value})
+
+    @pytest.mark.parametrize("key", ["token-file", "authority"])
+    @pytest.mark.parametrize(
+        ("path", "meant"),
+        [("a.pem", "/state/a.pem"), ("/a.pem", "/a.pem"), ("b/../a", "/state/b/../a")],
+    )
+    def test_paths(self, key, path, meant):
+        """They begin in the state directory, wherever the server is started."""
+        got = self.around(f"{key} = {path}", storage="https://who.example/")
+        assert getattr(got, key.partition("-")[0]) == meant
+
+    @pytest.mark.parametrize("scheme", ["memory", "sqlite", "python"])
+    @pytest.mark.parametrize("key", ["token-file", "authority"])
+    def test_for_no_web_service(self, scheme, key):
+        """A secret that nobody is told is a mistake."""
+        problem = only_problem_of(
+            f"[storage]\n{key} = x\n[server]\nstorage = {scheme}:a:b"
+        )
+        assert (problem.line, problem.section, problem.key) == (2, "storage", key)
+        assert problem.reason.startswith("is for a web service, and none is asked")
+
+    def test_default_storage_is_no_web_service(self):
+        """Where no storage is named it is a file."""
+        problem = only_problem_of("[server]\n[storage]\ntoken-file = x")
+        assert problem.key == "token-file"
+
+    @pytest.mark.parametrize(
+        ("storage", "line"),
+        [
+            ("http://a/", ""),
+            ("https://a/", ""),
+            ("HTTPS://a/", ""),
+            ("memory:", "reservations = https://a/"),
+            ("sqlite:a", "reservations = http://a/"),
+            ("csv:a", ""),
+        ],
+    )
+    def test_for_a_web_service(self, storage, line):
+        """A token is for any; what a plug-in wants is its own affair."""
+        got = self.around("token-file = x", line, storage=storage)
+        assert got.token == "/state/x"
+
+    @pytest.mark.parametrize(
+        ("storage", "line"),
+        [("http://a/", ""), ("sqlite:a", "reservations = HTTP://a/")],
+    )
+    def test_authority_without_tls(self, storage, line):
+        """Who may sign is no question where nothing is signed."""
+        text = f"[server]\nstorage = {storage}\n[storage]\nauthority = x\n{line}"
+        reason = "is for https://, and the URL begins with http://"
+        assert only_problem_of(text) == Problem(4, "storage", "authority", reason)
+
+    @pytest.mark.parametrize("storage", ["http://a/", "HTTPS://a/", "python:a:b"])
+    def test_nobody_asks_for_reservations(self, storage):
+        """Only a pool of ours asks another system who a client is."""
+        problem = only_problem_of(
+            f"[server]\nstorage = {storage}\n[storage]\nreservations = http://a/"
+        )
+        assert (problem.line, problem.key) == (4, "reservations")
+        scheme = storage.partition(":")[0].lower()
+        assert problem.reason.startswith(f"storage = {scheme}: decides everything")
+
+    def test_one_bad_url_is_one_mistake(self):
+        """A URL that cannot be read is one all the same."""
+        lines = "token-file = x\nauthority = y\n"
+        for text in (
+            f"[storage]\n{lines}reservations = nonsense",
+            "[server]\nstorage = http://\n[storage]\ntoken-file = x",
+            f"[server]\nstorage = https://a:b\n[storage]\n{lines}",
+        ):
+            assert "is not a URL" in only_problem_of(text).reason
+
+    def test_all_at_once(self):
+        """Mistakes in values, of keys and between keys, in the order of the file."""
+        text = "[storage]\nhistory = x\nlimit = 1\ntoken-file = a\nfallback = no\n"
+        keys = ["history", "limit", "token-file", "fallback"]
+        assert [each.key for each in problems_of(text)] == keys
+
+
+class TestClasses:
+    """Settings that have a name."""
+
+    def test_boot_file_only(self):
+        """What a class does not say it leaves to the subnet."""
+        text = "[class a b]\nboot-file = x\n[class c]\noption.3 = 192.0.2.1"
+        assert parse(text).classes == {
+            "a b": Settings(boot_file="x"),
+            "c": Settings({3: b"\xc0\0\2\1"}),
+        }
+
+    def test_empty(self):
+        """A class may say nothing yet."""
+        assert parse("[class a]").classes == {"a": Settings()}
+
+    def test_twice(self):
+        """Two of one name are a mistake, as with every section."""
+        problem = only_problem_of("[class a]\n[class a]")
+        assert problem.reason == "this section is here twice"
+
+    def test_of_a_reservation(self):
+        """The client gets what the class says; the class may come later."""
+        got = parse(
+            f"{OFFICE}[reservation box]\nclient-id = x\nclass = a b\n[class a b]"
+        )
+        assert got.reservations[0].settings == Settings(client_class="a b")
+
+    def test_of_a_reservation_that_is_not_there(self):
+        """A name that nobody has is a mistake."""
+        problem = only_problem_of(
+            f"{OFFICE}[reservation box]\nclient-id = x\nclass = b\n[class a]"
+        )
+        reason = "there is no [class b]"
+        assert problem == Problem(5, "reservation box", "class", reason)
+
+    def test_match_hides_nothing(self):
+        """Each key of matching is named, and so are other mistakes."""
+        text = "[class a]\nmatch.x = 1\nmatch.y = 2\ncolor = red\noption.3 = x"
+        keys = ["match.x", "match.y", "color", "option.3"]
+        assert [each.key for each in problems_of(text)] == keys
+
+
 class TestControl:
     """The control channel."""
 
@@ -1132,12 +1379,17 @@ class TestLoad:
             load(path)
 
 
-HEADINGS = ["[server]", "[control]", "[subnet a]", "[subnet b]", "[reservation a]", "["]
+HEADINGS = [
+    *("[server]", "[control]", "[storage]", "[subnet a]", "[class a]"),
+    *("[reservation a]", "[subnet b]", "["),
+]
 KEYS = [
     *("interfaces", "port", "state", "listen", "role a", "role admin", "network"),
     *("pools", "relays", "lease-time", "max-lease-time", "broadcast", "interface"),
     *("hardware", "client-id", "circuit-id", "remote-id", "address", "hostname"),
     *("option.routers", "option.3", "option.domain-search", "option.121", "option.53"),
+    *("history", "deadline", "outstanding", "fallback", "client-limit", "port-limit"),
+    *("reservations", "token-file", "authority", "class", "match.hardware", "storage"),
 ]
 VALUES = [
     *("192.0.2.0/24", "192.0.2.10 - 192.0.2.20", "192.0.2.15", "10.0.0.0/8", "eth0"),
@@ -1149,6 +1401,7 @@ VALUES = [
         "reserve in 10.0.0.0/8",
         "hex:0102",
     ),
+    *("http://a/", "20 per 10s", "none", "stale", "a", "https://[", "python:a:b"),
     *("10.0.0.0/8 - 192.0.2.1", "a.example, b.example", "0", "-1", "", ",", "9" * 30),
 ]
 
@@ -1201,7 +1454,7 @@ class TestAnyText:
     @given(st.sampled_from(KEYS), st.text(max_size=30))
     def test_values(self, key, value):
         """Any value of any key."""
-        for heading in HEADINGS[:5]:
+        for heading in HEADINGS[:-2]:
             self.check(
                 f"{heading}\nnetwork = 10.0.0.0/8\nhardware = 0:1\n{key} = {value}"
             )

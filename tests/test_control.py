@@ -20,6 +20,7 @@ from zope.interface import directlyProvides, implementer
 
 from dhcptwist.config import Role
 from dhcptwist.control import commands
+from dhcptwist.control.answering import PAGE_LENGTH, ControlServer
 from dhcptwist.control.caller import Caller
 from dhcptwist.control.client import ControlClient, _Connection
 from dhcptwist.control.commands import (
@@ -32,12 +33,13 @@ from dhcptwist.control.commands import (
     ReservedByOther,
     StorageFailed,
 )
-from dhcptwist.control.server import PAGE_LENGTH, Answers, ControlServer
+from dhcptwist.control.server import Answers
 from dhcptwist.control.values import format_place, parse_place
 from dhcptwist.interfaces import ILeases, IProber, IReservations, IStorage
 from dhcptwist.lease import OnConflict, Reservation
 from dhcptwist.storage.memory import MemoryStorage
-from dhcptwist.storage.sqlite import SQLiteStorage, StorageFailure
+from dhcptwist.storage.sqlite import SQLiteStorage
+from dhcptwist.storage.sqlite_journal import StorageFailure
 from dhcptwist.testing import FakeClient, MemoryServer, ip, network, subnet
 from dhcptwist.wire import MessageType, relay as option_82
 from dhcptwist.wire.codes import INFINITE
@@ -1151,6 +1153,7 @@ class TestLeases:
             "state": "bound",
             "since": now,
             "expires": now + 3600,
+            "relay": "",
             "subnet": "lan",
         }
         assert await every(admin.leases()) == [
@@ -1285,6 +1288,7 @@ class TestLeases:
             "hostname": "laptop",
             "since": world.packets.now,
             "expires": world.packets.now + 3590,
+            "relay": "",
             "subnet": "lan",
         }
         others = [FakeClient(f"02:00:00:00:01:0{n}") for n in range(3)]

@@ -22,8 +22,8 @@ HOUSE = "dhcptwist"
 # From the ground up: what stands left of a "<" may not import what stands right of
 # it.  Between commas there is no import at all.
 ROOMS = (
-    "__init__ < wire < lease < network < client < interfaces < replies < exchanges < config"
-    " < clock < storage < transport < control < service < tap < ctl < testing"
+    "__init__ < wire < lease < optionset < network < client < interfaces < replies"
+    " < exchanges < config < clock, plugins < storage < transport < leasefiles < control < service < tap < ctl < testing"
 )
 
 # The same inside a room.  Modules that are not named here may stand anywhere in their
@@ -38,7 +38,7 @@ INSIDE = {
     ),
     "storage": "pool < memory < sqlite < postgresql < http < limits",
     "transport": "sockets, frames < protocol",
-    "control": "commands < tls < caller < server < listening, client",
+    "control": "commands < tls < caller < answering < history, importing < server < listening, client",
 }
 
 # What is below, and forbidden all the same.
@@ -47,7 +47,7 @@ SECRETS = {
 }
 
 # Anyone may use these without Twisted, so they take the standard library only.
-PURE = ("wire", "lease", "network", "client", "clock")
+PURE = ("wire", "lease", "optionset", "network", "client", "clock", "leasefiles")
 
 
 def ranks(order: str) -> dict[str, int]:

@@ -86,7 +86,8 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
     source = tmp_path_factory.mktemp("source") / "dhcptwist"
     shutil.copytree(ROOT, source, ignore=shutil.ignore_patterns(*LEAVINGS))
     # As it is after any twistd was run here.
-    (source / "twisted" / "plugins" / "dropin.cache").write_bytes(b"stale")
+    for plugins in ("twisted", "dhcptwist"):
+        (source / plugins / "plugins" / "dropin.cache").write_bytes(b"stale")
     dist = tmp_path_factory.mktemp("dist")
     build = [sys.executable, "-m", "build", "--no-isolation", "--outdir", dist]
     succeed(*build, source, cwd=dist)
@@ -107,6 +108,12 @@ def test_wheel_has_the_plugin_and_nothing_else_of_twisted(built: Built) -> None:
     """An `__init__.py` of ours would overwrite Twisted's; a cache would be stale."""
     theirs = {name for name in built.wheel_names() if name.startswith("twisted/")}
     assert theirs == {PLUGIN}
+
+
+def test_wheel_has_the_folder_for_plugins(built: Built) -> None:
+    """Others put their storages beside ours: the package, and nothing else in it."""
+    ours = {n for n in built.wheel_names() if n.startswith("dhcptwist/plugins/")}
+    assert ours == {"dhcptwist/plugins/__init__.py"}
 
 
 def test_wheel_has_every_module(built: Built) -> None:

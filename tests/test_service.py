@@ -14,14 +14,16 @@ import pytest_twisted
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
+from twisted.logger import globalLogPublisher
 from zope.interface import implementer
 
 from dhcptwist import __version__
 from dhcptwist.clock import SteadyClock
 from dhcptwist.interfaces import IClockListener, IStorage, IStorageService
-from dhcptwist.lease import Lease, LeaseState
+from dhcptwist.lease import EventKind, Lease, LeaseState, Settings, Silence
 from dhcptwist.service import DHCPService
-from dhcptwist.storage.sqlite_file import StorageUnusable
+from dhcptwist.storage.around import Around
+from dhcptwist.storage.sqlite_schema import StorageUnusable
 from dhcptwist.testing import ip
 from dhcptwist.transport.sockets import CannotServe, open_socket
 from dhcptwist.wire import MessageType
@@ -30,6 +32,7 @@ from dhcptwist.wire import MessageType
 DISCOVER, REQUEST = MessageType.DISCOVER, MessageType.REQUEST
 OFFER, ACK = MessageType.OFFER, MessageType.ACK
 US = "127.0.0.1"
+PXE = "02:00:00:00:00:01"  # the first client of a site
 
 
 @implementer(IStorage, IStorageService, IClockListener)
@@ -39,6 +42,7 @@ class Slow:
     def __init__(self):
         self.asked = []
         self.steps = []
+        self.ticks = []
         self.started = self.commits = self.stopped = None
 
     def start(self, when):
@@ -62,6 +66,10 @@ class Slow:
         if self.commits is not None:
             await self.commits
         return Lease(address)
+
+    def clock_ticked(self, when):
+        """Note it."""
+        self.ticks.append(when)
 
     def clock_stepped(self, by):
         """Note it."""
@@ -325,7 +333,7 @@ class TestStorage:
         assert len(sockets()) < len(before)
         storage.started.callback(None)
         assert service._ports == []
-        assert service._watch is None
+        assert service._loops == []
 
     def test_unusable(self, make_site, start):
         """StorageUnusable reaches who starts it, and no socket stays open."""
@@ -345,6 +353,35 @@ class TestStorage:
         with pytest.raises(StorageUnusable, match="cannot be used"):
             start(site, privileged=False)
         assert sockets() == before
+
+    def test_no_storage(self, make_site):
+        """What is handed in and is none is refused before anything is opened."""
+
+        class Almost:
+            """It lacks its @implementer."""
+
+        with pytest.raises(TypeError, match=r"a Almost does not provide .*IStorage"):
+            DHCPService(None, make_site().config, Almost())
+
+    @pytest_twisted.ensureDeferred
+    async def test_what_it_is_made_of(self, make_site, start, monkeypatch):
+        """A storage may look at everything that the configuration says of storages."""
+        made = []
+
+        def make_storage(text, context):
+            made.append((text, context))
+            return Slow()
+
+        monkeypatch.setattr("dhcptwist.service.make_storage", make_storage)
+        site = make_site(storage="sqlite:a")
+        site.ini += "[storage]\nhistory = 1d\n[class pxe]\nboot-file = x\n"
+        service = start(site)
+        [(text, context)] = made
+        assert text == "sqlite:a"
+        assert context.network is service.network
+        assert context.state == site.state
+        assert context.around.history == 86400.0
+        assert context.classes == {"pxe": Settings(boot_file="x")}
 
     def test_unknown(self, make_site, start):
         """A storage that does not exist is a ValueError, and leaves nothing open."""
@@ -370,6 +407,162 @@ class TestStorage:
         await service.stopService()
         assert sockets() == before
         assert left == before
+
+
+@implementer(IStorage)
+class Watcher(Around):
+    """A storage around a storage that notes what it is asked."""
+
+    def __init__(self, storage, *given):
+        super().__init__(storage)
+        self.inner = storage
+        self.given = given
+        self.asked = []
+        self.steps = []
+
+    def offer(self, client, when):
+        """Pass it on."""
+        self.asked.append("offer")
+        return self.inner.offer(client, when)
+
+    def commit(self, client, address, when):
+        """Pass it on."""
+        self.asked.append("commit")
+        return self.inner.commit(client, address, when)
+
+    def own_figures(self):
+        """What `Status` shows."""
+        return {"asked": len(self.asked)}
+
+    def clock_stepped(self, by):
+        """Note it."""
+        self.steps.append(by)
+
+    def stop(self):
+        """Note whether the storage had gone already."""
+        self.asked.append(("stop", self.inner.asked[-1]))
+
+
+class TestLimits:
+    """What stands between packets and the storage."""
+
+    @pytest.fixture
+    def around(self, monkeypatch):
+        """What is put around storages."""
+        made = []
+
+        def limited(*given):
+            made.append(Watcher(*given))
+            return made[-1]
+
+        monkeypatch.setattr("dhcptwist.service.limited", limited)
+        return made
+
+    @pytest_twisted.ensureDeferred
+    async def test_packets_ask_it(self, make_site, start, around):
+        """Packets do; start, stop and whoever looks at the storage do not."""
+        from twisted.internet import reactor
+
+        site = make_site()
+        site.ini += "[storage]\nfallback = stale\n"
+        storage = Slow()
+        service = start(site, storage)
+        [limits] = around
+        config = service.config.around
+        assert config.stale
+        assert limits.given == (config, reactor)
+        assert limits.inner is service.storage is storage
+        await deferToThread(site.relay().bind, site.client(1))
+        assert limits.asked == ["offer", "commit"]
+        assert storage.asked == ["start", "offer", "commit"]
+        assert service.status()["limits"] == {"asked": 2}
+        await service.stopService()
+        # It hears of the end before the storage does, and waits for what is under way.
+        assert limits.asked[2:] == [("stop", "commit")]
+        assert storage.asked[-1] == "stop"
+        assert service.status()["limits"] == {}
+
+    @pytest_twisted.ensureDeferred
+    async def test_again(self, make_site, start, around):
+        """Each start has limits of its own."""
+        service = start(make_site(), Slow())
+        await service.stopService()
+        service.startService()
+        assert len(around) == 2
+        assert all(protocol.storage is around[1] for _, protocol in service._ports)
+
+    @pytest_twisted.ensureDeferred
+    async def test_stop_before_there_are_any(self, make_site, start, around):
+        """Stopped while the storage opens, there is nothing to stop but that."""
+        storage = Slow()
+        storage.started = Deferred()
+        service = start(make_site(), storage)
+        await service.stopService()
+        assert (around, storage.asked) == ([], ["start", "stop"])
+        storage.started.callback(None)
+
+    @pytest_twisted.ensureDeferred
+    async def test_late(self, make_site, start):
+        """The limits are there: an answer that comes too late is none."""
+        site = make_site()
+        site.ini += "[storage]\ndeadline = 1s\n"
+        storage = Slow()
+        storage.commits = Deferred()
+        service = start(site, storage)
+        relay, who = site.relay(), site.client(1)
+        relay.send(who.message(REQUEST, requested="127.7.0.50", server=US))
+        late = service.counters.silences
+        await until(lambda: late[Silence.STORAGE_LATE] == 1)
+        storage.commits.callback(None)
+        assert relay.receive(0) is None
+
+
+class TestClasses:
+    """Settings by name, all the way from the file to a client."""
+
+    INI = "[class pxe]\nboot-file = pxe.efi\noption.domain-name = pxe.example\n"
+
+    @pytest_twisted.ensureDeferred
+    async def test_of_a_reservation(self, make_site, start):
+        """A reservation that names a class gets what it says."""
+        site = make_site()
+        site.ini += f"{self.INI}[reservation box]\nhardware = {PXE}\nclass = pxe\n"
+        start(site)
+        relay = site.relay()
+        ack = await deferToThread(relay.bind, site.client(1))
+        assert ack.file.rstrip(b"\0") == b"pxe.efi"
+        assert ack.options[15] == b"pxe.example"
+        other = await deferToThread(relay.bind, site.client(2))
+        assert (other.file.rstrip(b"\0"), 15 in other.options) == (b"", False)
+
+    @pytest_twisted.ensureDeferred
+    async def test_of_a_storage(self, make_site, start):
+        """So does a lease; a class that is not there is told, once, and harms nobody."""
+        names = ["pxe", "go\x1bne", "go\x1bne", "pxe"]
+        told = []
+
+        class Naming(Slow):
+            async def commit(self, client, address, when):
+                return Lease(address, settings=Settings(client_class=names.pop(0)))
+
+        def observe(event):
+            if "names the class" in str(event.get("log_format")):
+                told.append(event["name"])
+
+        site = make_site()
+        site.ini += self.INI
+        start(site, Naming())
+        relay = site.relay()
+        globalLogPublisher.addObserver(observe)
+        try:
+            acks = [
+                await deferToThread(relay.bind, site.client(n)) for n in range(1, 5)
+            ]
+        finally:
+            globalLogPublisher.removeObserver(observe)
+        files = [ack.file.rstrip(b"\0") for ack in acks]
+        assert files == [b"pxe.efi", b"", b"", b"pxe.efi"]
+        assert told == ["go\\x1bne"]
 
 
 class TestCannotServe:
@@ -558,6 +751,7 @@ class TestStatus:
                 "silent": {"malformed": 1},
                 "failed": {},
             },
+            "limits": {"waiting": 0, "late": 0, "busy": 0, "most waiting": 0},
         }
 
 
@@ -631,3 +825,95 @@ class TestClock:
             await wall.seen()
         assert storage.steps == [100.0, 100.0]
         assert len(logged_failures.flush(OSError)) == 2
+
+
+class TestTick:
+    """A storage that keeps times is told of every second."""
+
+    @pytest.fixture(autouse=True)
+    def _soon(self, monkeypatch):
+        """Seconds that are short."""
+        monkeypatch.setattr("dhcptwist.service.CLOCK_TICK", 0.01)
+
+    @pytest_twisted.ensureDeferred
+    async def test_storage_is_told(self, make_site, start):
+        """With the server's time; no more once it is stopped."""
+        storage = Slow()
+        service = start(make_site(), storage)
+        service.clock = iter(range(1, 10_000)).__next__
+        await until(lambda: len(storage.ticks) >= 3)
+        assert storage.ticks[:3] == [1, 2, 3]
+        await service.stopService()
+        count = len(storage.ticks)
+        assert not any(loop.running for loop in service._loops)
+        assert storage.asked == ["start", "stop"]
+        assert len(storage.ticks) == count
+
+    @pytest_twisted.ensureDeferred
+    async def test_leases_end(self, make_site, start):
+        """A lease ends when its time is over, even if no packet comes."""
+        site = make_site(storage="memory:")
+        service = start(site)
+        ack = await deferToThread(site.relay().bind, site.client(1))
+        ended = []
+
+        class Listener:
+            def lease_changed(self, event):
+                ended.append((event.kind, event.address))
+
+        service.storage.add_listener(Listener())
+        later = service.clock() + 7200
+        service.clock = lambda: later
+        await until(lambda: ended)
+        assert ended == [(EventKind.EXPIRED, ack.yiaddr)]
+
+    @pytest.mark.parametrize("is_async", [True, False])
+    @pytest_twisted.ensureDeferred
+    async def test_errors(self, make_site, start, logged_failures, is_async):
+        """They are told once for all of a row, and the next tick comes all the same."""
+        storage = Slow()
+        broken = True
+
+        def tick(when):
+            storage.ticks.append(when)
+            if broken:
+                raise OSError(5, "Input/output error")
+
+        async def later(when):
+            tick(when)
+
+        storage.clock_ticked = later if is_async else tick
+        start(make_site(), storage)
+
+        async def some_ticks():
+            seen = len(storage.ticks)
+            await until(lambda: len(storage.ticks) >= seen + 3)
+
+        await some_ticks()
+        assert len(logged_failures.flush(OSError)) == 1
+        broken = False
+        await some_ticks()
+        broken = True
+        await some_ticks()
+        assert len(logged_failures.flush(OSError)) == 1
+
+    @pytest_twisted.ensureDeferred
+    async def test_one_that_keeps_no_times(self, make_site, start, monkeypatch):
+        """A storage that does not listen is not told; its limits keep times, though."""
+        wall = Wall()
+        monkeypatch.setattr("dhcptwist.service.CLOCK_WATCH", 0.01)
+        monkeypatch.setattr("dhcptwist.service.limited", Watcher)
+        monkeypatch.setattr(
+            "dhcptwist.service.SteadyClock", lambda: SteadyClock(wall, lambda: 0.0)
+        )
+
+        @implementer(IStorage)
+        class Timeless:
+            """It has no idea of time."""
+
+            asked = ("nothing",)
+
+        service = start(make_site(), Timeless())
+        wall.now += 3600.0
+        await wall.seen()
+        assert service._limited.steps == [3600.0]

@@ -9,9 +9,18 @@ import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from dhcptwist.lease import Lease, LeaseState, OnConflict, Reservation, Settings
-from dhcptwist.storage.sqlite import PACE, SQLiteStorage, StorageFailure
-from dhcptwist.storage.sqlite_file import Batch, StorageUnusable
+from dhcptwist.lease import (
+    EventKind,
+    Lease,
+    LeaseState,
+    OnConflict,
+    Reservation,
+    Settings,
+)
+from dhcptwist.storage.sqlite import SQLiteStorage
+from dhcptwist.storage.sqlite_file import Batch
+from dhcptwist.storage.sqlite_journal import PACE, StorageFailure
+from dhcptwist.storage.sqlite_schema import StorageUnusable
 from dhcptwist.testing import (
     FakeClient,
     MemoryServer,
@@ -60,7 +69,7 @@ class Disk:
         """What the journal calls; fails if told to."""
         if self.fault is not None:
             raise self.fault
-        self._write(batch)
+        return self._write(batch)
 
     def begin(self):
         """Let a transaction begin that is due."""
@@ -179,10 +188,12 @@ class TestDurability:
         """One statement or several: what is written is all there is, once each."""
         batch = Batch()
         for address in range(1, count + 1):
-            batch.leases[address] = Lease(address, key=address.to_bytes(7, "big"))
+            lease = Lease(address, key=address.to_bytes(7, "big"))
+            batch.entries.append((5.0, EventKind.BOUND, lease, "packet"))
         file = disk.storage.journal._file
-        file.write(batch)
-        found = {lease.address: lease.key for lease in file.leases()}
+        assert file.write(batch) == 1
+        leases, _ = file.leases(1000.0)
+        found = {lease.address: lease.key for lease in leases}
         assert found == {n: n.to_bytes(7, "big") for n in range(1, count + 1)}
 
     def test_a_failed_write(self, disk, logged_failures):
@@ -292,7 +303,11 @@ class TestRestart:
         key = b"\x01\x02\0\0\0\0\1"
         batch = Batch()
         left = Lease(FIRST, LeaseState.RELEASED, key, key, 5.0, 5.0, 0)
-        batch.leases = {FIRST + 1: Lease(FIRST + 1, key=key, since=5.0), FIRST: left}
+        now = Lease(FIRST + 1, key=key, since=5.0)
+        batch.entries = [
+            (5.0, EventKind.BOUND, now, "packet"),
+            (5.0, EventKind.RELEASED, left, "packet"),
+        ]
         disk.storage.journal._file.write(batch)
         disk.close()
         again = Disk(tmp_path / "leases.sqlite")
@@ -402,7 +417,7 @@ class TestFile:
         """A text file is not overwritten."""
         path = tmp_path / "leases.sqlite"
         path.write_text("my leases, by hand, for years\n" * 100)
-        with pytest.raises(StorageUnusable, match="not a database"):
+        with pytest.raises(StorageUnusable, match="no SQLite file"):
             Disk(path)
         assert path.read_text().startswith("my leases")
 
@@ -456,7 +471,7 @@ def test_results_come_in_order(disk):
     """Results fire in the order in which they were asked for."""
     order = []
     for n in range(5):
-        kept = disk.storage.journal.keep(n)
+        kept = disk.storage.journal.keep(n, 1000.0)
         assert isinstance(kept, Deferred)
         kept.addCallback(order.append)
         if n == 2:

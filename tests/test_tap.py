@@ -29,7 +29,7 @@ from twisted.internet import reactor
 from twisted.internet.task import deferLater
 from zope.interface import implementer
 from dhcptwist.interfaces import IStorage, IStorageService
-from dhcptwist.storage.sqlite_file import StorageUnusable
+from dhcptwist.storage.sqlite_schema import StorageUnusable
 
 @implementer(IStorage, IStorageService)
 class Late:
@@ -197,7 +197,7 @@ class TestFails:
         site = make_site()
         site.state.mkdir()
         (site.state / "leases.sqlite").write_text("by hand, for years\n" * 100)
-        assert_one_sentence(run(site), "leases.sqlite cannot be used")
+        assert_one_sentence(run(site), "leases.sqlite is no SQLite file")
 
     def test_storage_fails_later(self, make_site, run):
         """A storage that needs a while to find out ends the process no less."""

@@ -36,6 +36,7 @@ from zope.interface import implementer
 
 from dhcptwist.config import ControlConfig, Role
 from dhcptwist.control import commands, listening, tls
+from dhcptwist.control.answering import ControlServer
 from dhcptwist.control.client import (
     NoServer,
     NotAccepted,
@@ -43,7 +44,6 @@ from dhcptwist.control.client import (
     connect,
 )
 from dhcptwist.control.commands import NotPermitted, NotSupported, StorageFailed
-from dhcptwist.control.server import ControlServer
 from dhcptwist.control.tls import UnusableIdentity
 from dhcptwist.interfaces import ILeases, IReservations
 from dhcptwist.storage.memory import MemoryStorage
@@ -602,7 +602,7 @@ class TestNobodyThere:
 
         @implementer(ILeases)
         class Hanging(MemoryStorage):
-            def revoke(self, address, when):
+            def revoke(self, address, when, by=""):
                 return Deferred()
 
         port = await serve(storage=Hanging(network()))
@@ -617,7 +617,7 @@ class TestNobodyThere:
 
         @implementer(ILeases)
         class Hanging(MemoryStorage):
-            def revoke(self, address, when):
+            def revoke(self, address, when, by=""):
                 [connection] = factory_of(port).connections
                 connection.transport.abortConnection()
                 return Deferred()
@@ -1201,7 +1201,7 @@ class TestErrors:
 
         @implementer(IReservations)
         class Buggy(MemoryStorage):
-            def reserve(self, reservation, when):
+            def reserve(self, reservation, when, by=""):
                 raise ZeroDivisionError("a bug of ours")
 
             def reservations(self, after, limit, source):
@@ -1237,7 +1237,7 @@ class TestErrors:
 
         @implementer(IReservations)
         class Buggy(MemoryStorage):
-            def reserve(self, reservation, when):
+            def reserve(self, reservation, when, by=""):
                 raise RuntimeError("x" * 100_000)
 
         client = await call(await serve(storage=Buggy(network())))

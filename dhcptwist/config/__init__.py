@@ -6,7 +6,15 @@ The keys are DESIGN's and stable: people's files depend on them.
 from __future__ import annotations
 
 from .ini import Problem
-from .model import Config, ConfigError, ControlConfig, Role, reservation_with
+from .model import (
+    Config,
+    ConfigError,
+    ControlConfig,
+    Rate,
+    Role,
+    StorageConfig,
+    reservation_with,
+)
 from .reading import load, parse
 from .values import parse_duration
 
@@ -16,7 +24,9 @@ __all__ = [
     "ConfigError",
     "ControlConfig",
     "Problem",
+    "Rate",
     "Role",
+    "StorageConfig",
     "load",
     "parse",
     "parse_duration",

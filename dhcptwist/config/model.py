@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -13,7 +14,7 @@ from .ini import Problem
 
 
 #: The verbs that a role may have.
-VERBS = frozenset({"reserve", "cancel", "list", "revoke", "status"})
+VERBS = frozenset({"reserve", "cancel", "import", "list", "revoke", "status"})
 
 
 class ConfigError(ValueError):
@@ -70,6 +71,50 @@ class ControlConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class Rate:
+    """So many requests in so many seconds.
+
+    Attributes:
+        count: Requests that may come at once; as many come back in ``seconds``.
+        seconds: How long that takes.
+    """
+
+    count: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class StorageConfig:
+    """What surrounds the storage, and what the embedded ones want to know.
+
+    Attributes:
+        history: Seconds for which the journal is kept; ``math.inf`` for ever.
+        deadline: Seconds that a storage may take to answer; late answers are dropped.
+        outstanding: Requests that may wait for the storage at once.
+        stale: Whether a client renews for the time it still has when the storage is
+            late or gone.
+        client_limit: How often one client may ask; None for no limit.
+        port_limit: How often all clients of one relay port (option 82) may; or None.
+        reservations: URL of a web service that says who a client is, while the pool
+            does the rest; empty for none.
+        token: File of the secret that HTTP requests carry; empty for none.  In the ini
+            file, relative paths begin in the state directory; here they are whole.
+        authority: File of the certificates that may sign the web service's; empty for
+            the system's.
+    """
+
+    history: float = 180 * 86400.0
+    deadline: float = 3.0
+    outstanding: int = 5000
+    stale: bool = False
+    client_limit: Rate | None = None
+    port_limit: Rate | None = None
+    reservations: str = ""
+    token: str = ""
+    authority: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """A whole configuration, checked.
 
@@ -82,6 +127,8 @@ class Config:
         state: The directory of storage, certificates and sockets.
         storage: Which storage, ``SCHEME:ARGUMENT``.
         control: The control channel.
+        around: The ``[storage]`` section.
+        classes: Settings by the name of their ``[class NAME]``.
     """
 
     subnets: tuple[Subnet, ...] = ()
@@ -92,6 +139,8 @@ class Config:
     state: Path = Path("/var/lib/dhcptwist")
     storage: str = "sqlite:leases.sqlite"
     control: ControlConfig = field(default_factory=ControlConfig)
+    around: StorageConfig = field(default_factory=StorageConfig)
+    classes: Mapping[str, Settings] = field(default_factory=dict)
 
 
 def reservation_with(reservation: Reservation, settings: Settings) -> Reservation:

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from ..lease import Reservation, Settings
 from ..network import Subnet
 from ..wire.codes import ROUTERS
+from .agreeing import check_reservations, check_storage, check_subnets
 from .ini import Entry, Problem, Section, read
-from .model import Config, ConfigError, ControlConfig, reservation_with
+from .model import Config, ConfigError, ControlConfig, StorageConfig, reservation_with
 from .values import (
+    CLASS_KEYS,
     RESERVATION_KEYS,
     SERVER_KEYS,
+    STORAGE_FIELDS,
+    STORAGE_KEYS,
     SUBNET_KEYS,
     parse_option,
     parse_pool,
@@ -23,6 +29,16 @@ from .values import (
 
 
 T = TypeVar("T")
+
+_ABSENT: tuple[Section | None, Any] = (None, MappingProxyType({}))
+_NO_SUCH_SECTION = (
+    "there is no such section; there are [server], [storage], [control], [subnet NAME],"
+    " [class NAME] and [reservation NAME]"
+)
+_NO_MATCHING = (
+    "this version of dhcptwist cannot match clients yet; a storage's answer names the"
+    " class, or class = in a [reservation]"
+)
 
 
 def load(path: str | Path) -> Config:
@@ -61,44 +77,53 @@ class Reading:
 
     def config(self, sections: list[Section]) -> Config:
         """The whole, as far as it can be made out."""
-        subnets: list[tuple[Section, Subnet]] = []
-        reservations: list[tuple[Section, Reservation]] = []
-        server: dict[str, Any] = {}
-        control = ControlConfig()
+        plain: dict[str, Callable[[Section], Any]] = {
+            "server": lambda section: self._values(section, SERVER_KEYS),
+            "storage": self._storage,
+            "control": self._control,
+        }
+        named: dict[str, Callable[[Section], Any]] = {
+            "subnet": self._subnet,
+            "class": self._class,
+            "reservation": self._reservation,
+        }
+        found: dict[str, list[tuple[Section, Any]]] = {}
         for section in sections:
-            named = bool(section.name)
-            if section.kind == "server" and not named:
-                server = self._values(section, SERVER_KEYS)
-            elif section.kind == "control" and not named:
-                control = self._control(section)
-            elif section.kind == "subnet" and named:
-                subnet = self._subnet(section)
-                if subnet is not None:
-                    subnets.append((section, subnet))
-            elif section.kind == "reservation" and named:
-                reservation = self._reservation(section)
-                if reservation is not None:
-                    reservations.append((section, reservation))
-            elif section.kind in {"subnet", "reservation"}:
+            make = (named if section.name else plain).get(section.kind)
+            if make is not None:
+                value = make(section)
+                if value is not None:
+                    found.setdefault(section.kind, []).append((section, value))
+            elif section.kind in named:
                 self._wrong(section, "", f"needs a name: [{section.kind} NAME]")
-            elif section.kind in {"class", "ddns"}:
+            elif section.kind == "ddns":
                 self._wrong(section, "", "this version of dhcptwist has none of these")
             else:
-                self._wrong(
-                    section,
-                    "",
-                    "there is no such section; there are [server], [control],"
-                    " [subnet NAME] and [reservation NAME]",
-                )
-        self._check_subnets(subnets, server.get("interfaces", ("*",)))
-        self._check_reservations(reservations, [each for _, each in subnets])
-        state = Path(server.pop("state", "/var/lib/dhcptwist")).absolute()
+                self._wrong(section, "", _NO_SUCH_SECTION)
+        subnets: list[tuple[Section, Subnet]] = found.get("subnet", [])
+        reservations: list[tuple[Section, Reservation]] = found.get("reservation", [])
+        classes = {section.name: each for section, each in found.get("class", [])}
+        place, server = found.get("server", [_ABSENT])[-1]
+        _, control = found.get("control", [_ABSENT])[-1]
+        around, storage = found.get("storage", [_ABSENT])[-1]
+        check_subnets(subnets, server.get("interfaces", ("*",)), self._wrong)
+        check_reservations(
+            reservations, [each for _, each in subnets], classes, self._wrong
+        )
+        if around is not None:
+            chosen = place.entries.get("storage") if place else None
+            text = chosen.text if chosen else Config().storage
+            check_storage(around, text, self._wrong)
+        state = Path(server.get("state", Config().state)).absolute()
+        for name in {"token", "authority"} & set(storage):
+            storage[name] = str(state / storage[name])
         return Config(
             tuple(each for _, each in subnets),
             tuple(each for _, each in reservations),
-            state=state,
-            control=control,
-            **server,
+            control=control or ControlConfig(),
+            around=StorageConfig(**storage),
+            classes=classes,
+            **{**server, "state": state},
         )
 
     # --- values -------------------------------------------------------------------
@@ -156,6 +181,7 @@ class Reading:
             values.get("next-server"),
             values.get("boot-file"),
             values.get("server-name"),
+            client_class=values.get("class", ""),
         )
 
     # --- sections -----------------------------------------------------------------
@@ -190,6 +216,19 @@ class Reading:
                 section, "listen", "a unix: socket needs its mode, as in :mode=660"
             )
         return ControlConfig(roles=tuple(roles), **values)
+
+    def _storage(self, section: Section) -> dict[str, Any]:
+        values = self._values(section, STORAGE_KEYS)
+        return {STORAGE_FIELDS.get(key, key): value for key, value in values.items()}
+
+    def _class(self, section: Section) -> Settings:
+        matching = [key for key in section.entries if key.startswith("match.")]
+        for key in matching:
+            self._wrong(section, key, _NO_MATCHING)
+        entries = {k: e for k, e in section.entries.items() if k not in matching}
+        section = replace(section, entries=entries)
+        values = self._values(section, CLASS_KEYS)
+        return self._settings(values, self._options(section))
 
     def _subnet(self, section: Section) -> Subnet | None:
         values = self._values(section, SUBNET_KEYS)
@@ -288,71 +327,3 @@ class Reading:
             ),
             self._settings(values, options),
         )
-
-    # --- what belongs together ----------------------------------------------------
-
-    def _check_subnets(
-        self, subnets: list[tuple[Section, Subnet]], interfaces: tuple[str, ...]
-    ) -> None:
-        ordered = sorted(subnets, key=lambda each: each[1].cidr)
-        one = None
-        for section, other in ordered:
-            if one is not None and one.cidr.overlaps(other.cidr):
-                self._wrong(section, "network", f"overlaps that of [subnet {one.name}]")
-            else:
-                one = other
-        relays: dict[int, str] = {}
-        for section, subnet in subnets:
-            for relay in subnet.relays:
-                if relay in relays:
-                    self._wrong(
-                        section,
-                        "relays",
-                        f"{IPv4Address(relay)} is in [subnet {relays[relay]}] too",
-                    )
-                relays[relay] = subnet.name
-            named = subnet.interface
-            if named and "*" not in interfaces and named not in interfaces:
-                self._wrong(
-                    section,
-                    "interface",
-                    f"{named} is not among the server's interfaces",
-                )
-
-    def _check_reservations(
-        self, reservations: list[tuple[Section, Reservation]], subnets: list[Subnet]
-    ) -> None:
-        addresses: dict[int, str] = {}
-        clients: dict[tuple[Any, ...], str] = {}
-        for section, each in reservations:
-            home = None
-            if each.address is not None:
-                address = each.address
-                home = next((s for s in subnets if s.contains(address)), None)
-                text = str(IPv4Address(address))
-                if home is None:
-                    self._wrong(section, "address", f"{text} is in no [subnet]")
-                elif home.cidr.prefixlen < 31 and address in (
-                    int(home.cidr.network_address),
-                    int(home.cidr.broadcast_address),
-                ):
-                    self._wrong(section, "address", f"{text} is no host's address")
-                if address in addresses:
-                    self._wrong(
-                        section,
-                        "address",
-                        f"{text} is reserved in [{addresses[address]}] too",
-                    )
-                addresses[address] = section.heading
-            client = (*each.who, home.name if home else None)
-            if client in clients:
-                self._wrong(
-                    section,
-                    each.who[0]
-                    if each.who[0] != "port"
-                    else "circuit-id"
-                    if each.circuit_id
-                    else "remote-id",
-                    f"this client is in [{clients[client]}] too",
-                )
-            clients[client] = section.heading

@@ -8,12 +8,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from ipaddress import IPv4Address, IPv4Network
+from math import inf
 from typing import Any
+from urllib.parse import urlsplit
 
 from ..lease import parse_hardware, parse_identifier
 from ..wire.codes import INFINITE, PROTOCOL_OPTIONS
 from ..wire.options import option_kind
-from .model import VERBS, Role
+from .model import VERBS, Rate, Role
 
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
@@ -109,6 +111,81 @@ def _broadcast(text: str) -> bool:
     return text == "always"
 
 
+def _storage(text: str) -> str:
+    if re.match(r"https?:", text, re.IGNORECASE):
+        return parse_url(text)
+    return _word(text)
+
+
+def _history(text: str) -> float:
+    seconds = parse_duration(text)
+    return inf if seconds == INFINITE else float(seconds)
+
+
+def _deadline(text: str) -> float:
+    seconds = parse_duration(text)
+    # RFC 2131 section 4.1: by then a client has asked again, several times.
+    if seconds > 60:
+        raise ValueError(f"{text!r} is more than a minute; no client waits as long")
+    return float(seconds)
+
+
+def _outstanding(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 0 < int(text[:9]) <= 100_000:
+        raise ValueError(f"{text!r} is not a number from 1 to 100000")
+    return int(text[:9])
+
+
+def _fallback(text: str) -> bool:
+    if text not in {"stale", "silence"}:
+        raise ValueError(f"{text!r} is neither stale nor silence")
+    return text == "stale"
+
+
+def parse_rate(text: str) -> Rate | None:
+    """How often, from ``20 per 10s``; None for ``none``.
+
+    Raises:
+        ValueError: It is neither.
+    """
+    if text == "none":
+        return None
+    words = re.fullmatch(r"(\d{1,6})\s+per\s+(\S+)", text, re.ASCII)
+    try:
+        rate = words and Rate(int(words[1]), float(parse_duration(words[2])))
+    except ValueError:
+        rate = None
+    if rate is None or not rate.count or rate.seconds > 86400:
+        raise ValueError(f"{text!r} is neither like 20 per 10s nor none")
+    return rate
+
+
+def parse_url(text: str) -> str:
+    """The URL of a web service.
+
+    Raises:
+        ValueError: It is none, or holds what does not belong into one.
+    """
+    try:
+        parts = urlsplit(text)
+        _ = parts.port
+    except ValueError as error:
+        raise ValueError(f"{text!r} is not a URL: {error}") from None
+    if (
+        parts.scheme not in {"http", "https"}
+        or not parts.hostname
+        or not re.fullmatch(r"[!-~]+", text)
+    ):
+        raise ValueError(f"{text!r} is not a URL like https://who.example/dhcp")
+    if "@" in parts.netloc:
+        raise ValueError(
+            "a URL is no place for a password; see token-file in [storage]"
+        )
+    if "#" in text:
+        raise ValueError("what stands behind # in a URL is never sent; leave it out")
+    return text
+
+
 _SETTINGS: dict[str, Callable[[str], Any]] = {
     "next-server": _address,
     "boot-file": _short(128),
@@ -120,7 +197,27 @@ SERVER_KEYS: dict[str, Callable[[str], Any]] = {
     "port": _port,
     "authoritative": _yes_no,
     "state": _word,
-    "storage": _word,
+    "storage": _storage,
+}
+
+STORAGE_KEYS: dict[str, Callable[[str], Any]] = {
+    "history": _history,
+    "deadline": _deadline,
+    "outstanding": _outstanding,
+    "fallback": _fallback,
+    "client-limit": parse_rate,
+    "port-limit": parse_rate,
+    "reservations": parse_url,
+    "token-file": _word,
+    "authority": _word,
+}
+
+#: The names that keys of [storage] have in a `StorageConfig`, where these differ.
+STORAGE_FIELDS = {
+    "fallback": "stale",
+    "client-limit": "client_limit",
+    "port-limit": "port_limit",
+    "token-file": "token",
 }
 
 SUBNET_KEYS: dict[str, Callable[[str], Any]] = {
@@ -142,6 +239,8 @@ SUBNET_KEYS: dict[str, Callable[[str], Any]] = {
     **_SETTINGS,
 }
 
+CLASS_KEYS = _SETTINGS
+
 RESERVATION_KEYS: dict[str, Callable[[str], Any]] = {
     "hardware": parse_hardware,
     "client-id": parse_identifier,
@@ -149,6 +248,7 @@ RESERVATION_KEYS: dict[str, Callable[[str], Any]] = {
     "remote-id": parse_identifier,
     "address": _address,
     "hostname": _short(256),
+    "class": _word,
     **_SETTINGS,
 }
 

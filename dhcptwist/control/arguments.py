@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Callable
+from datetime import datetime
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from typing import Any
 from .. import __version__
 from ..config import parse_duration
 from ..lease import OnConflict, parse_hardware
+from ..leasefiles.kinds import READERS
 
 
 #: Where a server's state may be, beside ``--state`` and ``$DHCPTWIST_STATE``.
@@ -51,12 +54,21 @@ def parser() -> argparse.ArgumentParser:
     each.add_argument("--source", metavar="NAME", help="only one of this source")
     each = add("reservations", "list reservations")
     each.add_argument("--source", metavar="NAME", help="only those of this source")
-    each = add("leases", "list leases, ended ones too")
-    each.add_argument("--subnet", metavar="NAME", help="only those of this subnet")
+    _add_leases(
+        add("leases", "list leases, ended ones too; write or read files of them")
+    )
     each = add("find", "the leases and reservations of an address or a client")
     each.add_argument("what", metavar="ADDRESS|MAC|CLIENT-ID")
     each = add("revoke", "end a lease now")
     each.add_argument("address")
+    each = add("history", "what happened to an address or a client")
+    each.add_argument("what", metavar="ADDRESS|MAC|CLIENT-ID")
+    each.add_argument(
+        "--at",
+        metavar="TIME",
+        type=_moment,
+        help="who had it then: 14:03 (today), 2026-11-24 14:03, or with a zone, or @SECONDS",
+    )
     return whole
 
 
@@ -120,6 +132,36 @@ def _add_reserve(each: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_leases(each: argparse.ArgumentParser) -> None:
+    each.add_argument(
+        "action",
+        nargs="?",
+        choices=["list", "export", "import"],
+        default="list",
+        help="list them (if nothing is said), write them to FILE, or take over those of"
+        " FILE",
+    )
+    each.add_argument(
+        "file",
+        metavar="FILE",
+        nargs="?",
+        type=Path,
+        help="export: default is the output",
+    )
+    each.add_argument(
+        "--subnet", metavar="NAME", help="list and export: only those of this subnet"
+    )
+    each.add_argument(
+        "--format",
+        choices=["auto", *READERS],
+        default="auto",
+        help="import: whose file it is (seen by itself); export: jsonl or csv",
+    )
+    each.add_argument(
+        "--dry-run", action="store_true", help="import: only say what would be"
+    )
+
+
 def _add_who(each: argparse.ArgumentParser) -> None:
     each.add_argument("--hardware", metavar="MAC", help="00:11:22:33:44:55")
     each.add_argument("--client-id", metavar="ID", help="text or hex:…")
@@ -159,6 +201,26 @@ def _read_option(text: str) -> tuple[str, str]:
     return name.strip().removeprefix("option."), value
 
 
+def _read_moment(text: str) -> float:
+    """Seconds since 1970 from a time as people write it, here and now.
+
+    Raises:
+        ValueError: It is none.
+    """
+    try:
+        if text.startswith("@"):
+            return float(text[1:])
+        if re.fullmatch(r"\d{1,2}:\d{2}(:\d{2})?", text, re.ASCII):
+            today = datetime.now().astimezone().date()
+            text = f"{today} {text if text[2] == ':' else '0' + text}"
+        return datetime.fromisoformat(text).astimezone().timestamp()
+    except (ValueError, OverflowError):
+        raise ValueError(
+            f"{text!r} is not a time like 14:03, 2026-11-24 14:03 or @1763992980"
+        ) from None
+
+
+_moment = _typed(_read_moment)
 _address = _typed(_read_address)
 _port = _typed(_read_port)
 _option = _typed(_read_option)

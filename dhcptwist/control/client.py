@@ -326,6 +326,44 @@ class ControlClient:
         )["lease"]
         return lease
 
+    async def import_leases(
+        self, leases: list[dict[str, Any]], *, dry_run: bool = False
+    ) -> list[str]:
+        """Take over some leases; see `commands.ImportLeases`.  Returns the verdicts."""
+        answer = await self._call(
+            commands.ImportLeases, leases=leases, dry_run=dry_run or None
+        )
+        return list(answer["verdicts"])
+
+    async def history(
+        self,
+        address: str | None = None,
+        *,
+        hardware: str | None = None,
+        client_id: str | None = None,
+        until: float | None = None,
+    ) -> AsyncIterator[dict[str, Any]]:
+        """What happened to an address or a client, the latest first.
+
+        Name one of an address, a hardware address and a client identifier.  With
+        ``until``, only what happened at that time (seconds since 1970) or before.
+        """
+        before = None
+        while True:
+            answer = await self._call(
+                commands.LeaseHistory,
+                address=address,
+                hardware=hardware,
+                client_id=client_id,
+                before=before,
+                until=until,
+            )
+            for each in answer["events"]:
+                yield each
+            before = answer.get("next")
+            if not before:
+                return
+
     async def status(self) -> dict[str, Any]:
         """What the server is and does, in numbers."""
         answer = await self._call(commands.Status)

@@ -150,6 +150,10 @@ class _Number(_Named, amp.Integer):
     """A whole number, in decimal digits."""
 
 
+class _Time(_Named, amp.Float):
+    """Seconds since 1970."""
+
+
 class _Object(_Named, JSON):
     """A value of JSON."""
 
@@ -262,6 +266,43 @@ class RevokeLease(amp.Command):
     commandName = b"RevokeLease"
     arguments: ClassVar = [(b"address", _Text())]
     response: ClassVar = [(b"lease", JSON())]
+    errors = ERRORS
+
+
+class ImportLeases(amp.Command):
+    """Take over leases that another server has given.
+
+    Each is an object with the fields of a lease in `ListLeases`: address, state (bound,
+    expired, released, declined), hardware, client_id, hostname, since, expires (null for
+    never), relay.  ``verdicts`` has a text for each, in order: ``taken``, ``known`` if we
+    have it so already, or why not.  The answer means that it is on disk.
+    """
+
+    commandName = b"ImportLeases"
+    arguments: ClassVar = [
+        (b"leases", _Object()),
+        (b"dry_run", amp.Boolean(optional=True)),
+    ]
+    response: ClassVar = [(b"verdicts", JSON())]
+    errors = ERRORS
+
+
+class LeaseHistory(amp.Command):
+    """What happened to an address or a client, the latest first.
+
+    ``next`` is the number to give as ``before``.  Times are seconds since 1970.
+    """
+
+    commandName = b"LeaseHistory"
+    arguments: ClassVar = [
+        (b"address", _Text(optional=True)),
+        (b"hardware", _Text(optional=True)),
+        (b"client_id", _Text(optional=True)),
+        (b"before", _Number(optional=True)),
+        (b"limit", _Number(optional=True)),
+        (b"until", _Time(optional=True)),  # only what happened until then
+    ]
+    response: ClassVar = [(b"events", JSON()), (b"next", amp.Integer(optional=True))]
     errors = ERRORS
 
 

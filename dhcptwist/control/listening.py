@@ -24,9 +24,10 @@ from zope.interface import implementer
 from ..config import ControlConfig
 from ..transport.sockets import CannotServe
 from . import tls
+from .answering import ControlServer
 from .caller import Caller
 from .commands import NotPermitted
-from .server import Answers, ControlServer
+from .server import Answers
 
 
 _log = Logger()

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
-from typing import Any
+from datetime import datetime
+from typing import Any, Self
+
+from tqdm import tqdm
 
 from ..wire.message import printable
 
@@ -66,6 +69,35 @@ def _lease(lease: dict[str, Any]) -> tuple[Any, ...]:
     return lease["address"], lease["state"], client, name, ends, subnet
 
 
+def clock(when: float) -> str:
+    """A time as the wall clock here shows it."""
+    return datetime.fromtimestamp(when).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def events(found: Iterable[dict[str, Any]]) -> str:
+    """What happened, as a table."""
+    heads = ("when", "what", "address", "client", "name", "until", "by")
+    return table(heads, map(_event, found))
+
+
+def _event(event: dict[str, Any]) -> tuple[Any, ...]:
+    lasts = event["kind"] in {"bound", "renewed", "imported", "declined", "revoked"}
+    until = "never" if event["expires"] is None else clock(event["expires"])
+    ports = (event["circuit_id"], event["remote_id"])
+    client = event["hardware"] or event["client_id"] or " ".join(filter(None, ports))
+    if event["kind"] == "clock":
+        client = f"set by {event['when'] - event['since']:+.0f} s"
+    return (
+        clock(event["when"]),
+        event["kind"],
+        event["address"] or "",
+        client,
+        event["hostname"],
+        until if lasts else "",
+        event["by"],
+    )
+
+
 def reservations(found: Iterable[dict[str, Any]]) -> str:
     """Reservations as a table."""
     heads = ("address", "client", "name", "source", "ends", "options")
@@ -86,6 +118,49 @@ def _reservation(each: dict[str, Any]) -> tuple[Any, ...]:
     )
 
 
+def report(found: dict[str, Any]) -> str:
+    """What became of a lease file."""
+    taken = "would be taken" if found["dry_run"] else "taken"
+    lines = pairs(
+        [
+            ("format", found["format"]),
+            (taken, found["taken"]),
+            ("known already", found["known"]),
+            ("ended among them", found["ended"]),
+            ("conflicts", found["conflicts"]),
+            ("lines without sense", found["unreadable"]),
+        ]
+    )
+    problems = found["problems"]
+    rows = [(p["line"], p["address"], p["client"], p["reason"]) for p in problems]
+    named = table(("line", "address", "client", "why not"), rows)
+    more = found["conflicts"] + found["unreadable"] - len(problems)
+    rest = f"and {more} more" if more else ""
+    return "\n".join(filter(None, (lines, named and "\n" + named, rest)))
+
+
+class Progress:
+    """A bar on a terminal, and nothing anywhere else."""
+
+    def __init__(self, what: str) -> None:
+        self._bar: Any = None
+        self._what = what
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def __call__(self, done: int, of: int) -> None:
+        """So many are done."""
+        if self._bar is None:
+            # disable=None: it looks for a terminal itself.
+            self._bar = tqdm(total=of, unit=" " + self._what, disable=None)
+        self._bar.update(done - self._bar.n)
+
+
 def status(figures: dict[str, Any]) -> str:
     """The server's figures."""
     packets = figures["packets"]
@@ -96,13 +171,15 @@ def status(figures: dict[str, Any]) -> str:
                 ("running for", duration(figures["uptime"])),
                 ("port", figures["port"]),
                 *((f"packets {kind}", _counts(each)) for kind, each in packets.items()),
+                *figures.get("limits", {}).items(),
             ]
         )
     ]
     if "subnets" in figures:
         parts.append(_subnets(figures["subnets"]))
     if "storage" in figures:
-        known = {"version", "uptime", "port", "packets", "subnets", "storage"}
+        known = {"version", "uptime", "port", "packets", "limits"}
+        known |= {"subnets", "storage"}
         more = [(name, each) for name, each in figures.items() if name not in known]
         more += [(f"storage {name}", each) for name, each in figures["storage"].items()]
         if more:

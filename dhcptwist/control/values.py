@@ -11,12 +11,14 @@ from typing import Any
 from ..config import reservation_with
 from ..config.values import RESERVATION_KEYS, parse_option
 from ..lease import (
+    Event,
     Lease,
     OnConflict,
     Reservation,
     Settings,
     format_hardware,
     format_identifier,
+    port_of,
 )
 from ..network import Network
 from ..wire.codes import HOST_NAME
@@ -57,7 +59,29 @@ def lease_fields(lease: Lease, network: Network, when: float) -> dict[str, Any]:
         "hostname": lease.hostname,
         "since": lease.since,
         "expires": None if lease.expires == inf else lease.expires,
+        "relay": lease.relay.hex(),
         "subnet": "" if subnet is None else subnet.name,
+    }
+
+
+def event_fields(event: Event) -> dict[str, Any]:
+    """What happened, for other programs; ``expires`` is None for never."""
+    circuit, remote = port_of(event.relay) if event.relay else (b"", b"")
+    return {
+        "number": event.number,
+        "when": event.when,
+        "kind": event.kind.name.lower(),
+        "address": str(IPv4Address(event.address)) if event.address else None,
+        "hardware": format_hardware(event.hardware),
+        "client_id": ""
+        if event.key == event.hardware
+        else format_identifier(event.key),
+        "hostname": event.hostname,
+        "circuit_id": format_identifier(circuit),
+        "remote_id": format_identifier(remote),
+        "since": event.since,
+        "expires": None if event.expires == inf else event.expires,
+        "by": event.by,
     }
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from ..client import Client
 from ..lease import LeaseState
 from ..network import Subnet
-from .reserving import Reserving
+from .importing import Importing
 
 
 #: Relays of one subnet whose addresses are remembered and kept out of its pools.
 MOST_RELAYS = 8
 
 
-class Choosing(Reserving):
+class Choosing(Importing):
     """The part of a pool that finds addresses."""
 
     def may_give(self, subnet: Subnet, address: int) -> bool:

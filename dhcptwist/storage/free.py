@@ -31,6 +31,10 @@ class FreeAddresses:
         self._lapsed: OrderedDict[int, None] = OrderedDict()
         self._used: OrderedDict[int, None] = OrderedDict()
 
+    def __contains__(self, address: int) -> bool:
+        """Whether it was given back, and nobody has it."""
+        return address in self._used or address in self._lapsed
+
     def take(self, usable: Callable[[int], bool]) -> int | None:
         """The next address to give, or None.
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Callable, Iterable
-from heapq import heappop, heappush
+from collections.abc import Callable, Container, Iterable
 from math import inf
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..lease import Lease, LeaseState
 from ..network import Network, Subnet
+from .calendar import Calendar
 from .free import FreeAddresses
 
 
@@ -23,15 +23,17 @@ class Area:
 
     Attributes:
         subnet: The subnet.
+        reach: Its first and last address.
         free: Its free addresses.
         clients: Client key to the address it has, or had last.
         lapses: Offers in the order in which they end.
     """
 
-    __slots__ = ("clients", "free", "lapses", "subnet")
+    __slots__ = ("clients", "free", "lapses", "reach", "subnet")
 
     def __init__(self, subnet: Subnet, leases: dict[int, Lease]) -> None:
         self.subnet = subnet
+        self.reach = subnet.network, subnet.network | ~subnet.mask & 0xFFFFFFFF
         self.free = FreeAddresses(subnet.ranges, leases)
         self.clients: dict[bytes, int] = {}
         self.lapses: deque[Lease] = deque()
@@ -73,7 +75,7 @@ class LeaseIndex:
         self._areas = {
             subnet.name: Area(subnet, self.leases) for subnet in network.subnets
         }
-        self._ends: list[int] = []
+        self._ends = Calendar()
         self._sorted: list[int] = []
 
     def area(self, subnet: Subnet) -> Area:
@@ -116,26 +118,48 @@ class LeaseIndex:
             area.free.remove(address)
         self._queue(lease, old)
 
-    def load(self, lease: Lease, when: float) -> None:
-        """Take in a lease that was kept; expired ones oldest first.
+    def load(
+        self, leases: Iterable[Lease], when: float, told: Container[int] = ()
+    ) -> None:
+        """Take in leases that were kept; ended ones with the oldest first.
 
         One outside every subnet is known by its address and never given.
+
+        Args:
+            leases: They.
+            when: Now.
+            told: Addresses of ended leases of which `expire` has told already; of the
+                others it tells once more that they ended, while nobody was there.
         """
-        area = self.area_of(lease.address)
-        self.leases[lease.address] = lease
-        if area is None:
-            return
-        if lease.state != LeaseState.DECLINED:
-            # The latest of a client's addresses is the one it gets.
-            other = self.leases.get(area.clients.get(lease.key, -1))
-            if other is None or other.since <= lease.since:
-                area.clients[lease.key] = lease.address
-        if lease.hardware and lease.hardware != lease.key:
-            self.by_hardware[lease.hardware] = lease.address
-        if lease.held(when):
-            self._queue(lease, None)
-        else:
-            area.free.give_back(lease.address)
+        every = self.leases
+        pages, new = self._ends.pages, self._ends.new
+        area: Area | None = None
+        low, high = 1, 0
+        for lease in leases:
+            address, key = lease.address, lease.key
+            every[address] = lease
+            # They come by address mostly, so the area is that of the one before.
+            if not low <= address <= high:
+                area = self.area_of(address)
+                low, high = (address, address) if area is None else area.reach
+            if area is None:
+                continue
+            state, expires = lease.state, lease.expires
+            if state != LeaseState.DECLINED:
+                had = area.clients.setdefault(key, address)
+                if had != address and _is_later(lease, every[had]):
+                    area.clients[key] = address
+            if lease.hardware is not key and lease.hardware not in (b"", key):
+                self.by_hardware[lease.hardware] = address
+            if state == LeaseState.RELEASED or expires <= when:
+                area.free.give_back(address)
+                if state != LeaseState.BOUND or address in told:
+                    continue
+            if expires != inf:
+                second = int(expires) + 1
+                page = pages.get(second) or new(second)
+                page.append(address)
+                lease.queued = page
 
     def _forget_hardware(self, hardware: bytes, address: int) -> None:
         if self.by_hardware.get(hardware) == address:
@@ -169,7 +193,7 @@ class LeaseIndex:
                 area.free.give_back(address)
             else:
                 area.free.remove(address)
-                old.queued = 0
+                old.queued = None
                 self._queue(old, None)
 
     def of_client(self, key: bytes, subnets: tuple[Subnet, ...]) -> Lease | None:
@@ -200,42 +224,51 @@ class LeaseIndex:
 
     # --- the end of leases --------------------------------------------------------
     #
-    # A heap of "look at this address then".  An address is in it once at most
-    # (`Lease.queued` says with which entry), and a renewal leaves its entry alone: it
-    # is put off when its time comes.  So renewing costs nothing here.
+    # An address is on one page of the calendar at most (`Lease.queued` says on which),
+    # and a renewal leaves it there: it is put off when its time comes.  So renewing
+    # costs nothing here.
 
     def _queue(self, lease: Lease, old: Lease | None) -> None:
-        queued = old.queued if old is not None else 0
+        queued: Any = None if old is None else old.queued
         if (
             lease.expires == inf
             or lease.state == LeaseState.RELEASED
-            or (queued and queued >> 32 <= lease.expires + 1)
+            or (queued is not None and queued[0] <= lease.expires + 1)
         ):
             lease.queued = queued
-            return
-        entry = (int(lease.expires) + 1) << 32 | lease.address
-        lease.queued = entry
-        heappush(self._ends, entry)
+        else:
+            lease.queued = self._ends.note(int(lease.expires) + 1, lease.address)
 
-    def expire(self, when: float, most: int = 100) -> None:
-        """Give back addresses whose time has ended, ``most`` at a time."""
-        ends = self._ends
-        limit = (int(when) + 1) << 32
-        while ends and ends[0] < limit and most:
-            entry = heappop(ends)
-            lease = self.leases.get(entry & 0xFFFFFFFF)
-            if lease is None or lease.queued != entry:
-                continue
-            lease.queued = 0
-            most -= 1
-            if lease.state == LeaseState.RELEASED:
-                continue  # given back when it was released
-            if lease.held(when):
-                self._queue(lease, None)
-                continue
-            area = self.area_of(lease.address)
-            if area is not None and lease.address not in self.offers:
-                area.free.give_back(lease.address)
+    def expire(self, when: float, most: int = 100) -> list[Lease]:
+        """Give back addresses whose time has ended, ``most`` at a time; whose it was."""
+        ended = []
+        while most > 0 and (found := self._ends.due(when, most)) is not None:
+            page, addresses = found
+            most -= len(addresses)
+            for address in addresses:
+                lease = self.leases.get(address)
+                if lease is None or lease.queued is not page:
+                    continue
+                lease.queued = None
+                if lease.state == LeaseState.RELEASED:
+                    continue  # given back when it was released
+                if lease.held(when):
+                    self._queue(lease, None)
+                    continue
+                area = self.area_of(address)
+                if (
+                    area is not None
+                    and address not in self.offers
+                    and address not in area.free
+                ):
+                    area.free.give_back(address)
+                ended.append(lease)
+        return ended
+
+    def look_again(self, lease: Lease) -> None:
+        """That a lease has ended was not kept; it will be found once more."""
+        if self.leases.get(lease.address) is lease and lease.queued is None:
+            lease.queued = self._ends.note(int(lease.expires) + 1, lease.address)
 
     def shift(self, by: float, unfinished: Iterable[Change]) -> list[Lease]:
         """Move all times by so many seconds; what was moved."""
@@ -250,11 +283,11 @@ class LeaseIndex:
                 for offer in area.lapses
                 if self.offers.get(offer.address) is offer
             )
-        self._ends = []
+        self._ends = Calendar()
         for lease in every.values():
             lease.since += by
             lease.expires += by
-            lease.queued = 0
+            lease.queued = None
         for lease in self.leases.values():
             if lease.state != LeaseState.RELEASED:
                 self._queue(lease, None)
@@ -283,7 +316,11 @@ class LeaseIndex:
             del self.offer_of[offer.key]
         lease = self.leases.get(address)
         ends = lease is not None and lease.state != LeaseState.RELEASED
-        if lease is not None and ends and (lease.queued or lease.expires == inf):
+        if (
+            lease is not None
+            and ends
+            and (lease.queued is not None or lease.expires == inf)
+        ):
             return  # it comes back when that lease ends
         area = self.area_of(address)
         if area is not None:
@@ -296,6 +333,11 @@ class LeaseIndex:
             offer = lapses.popleft()
             if self.offers.get(offer.address) is offer:
                 self.drop_offer(offer.address)
+
+
+def _is_later(lease: Lease, other: Lease) -> bool:
+    """Which of its addresses a client gets: that of its latest lease."""
+    return (lease.since, lease.expires) >= (other.since, other.expires)
 
 
 _ITS_OWN = frozenset({LeaseState.BOUND, LeaseState.RELEASED})

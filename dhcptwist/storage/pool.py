@@ -17,6 +17,7 @@ from zope.interface import implementer
 from ..client import Client, ClientState
 from ..interfaces import IStorage
 from ..lease import (
+    EventKind,
     Lease,
     LeaseState,
     OnConflict,
@@ -27,7 +28,6 @@ from ..lease import (
     format_holder,
 )
 from ..network import Subnet
-from ..wire.codes import INFINITE
 from .index import Area
 from .waiting import Waiting
 
@@ -60,13 +60,17 @@ class PoolStorage(Waiting):
     def reservation_for(self, client: Client) -> Any:
         """The reservation of a client, or None: it gets a dynamic address.
 
-        May be an ``async def`` or return a Deferred.
+        Or a `Silence`: it is not answered at all; or `Refused`: it is not answered, and
+        what it has is ended by a NAK.  May be an ``async def`` or return a Deferred.
         """
-        if not self.reserved:
-            return None
-        self.forget_ended(self.now)
-        previous = self.index.of_client(client.key, client.subnets)
-        return self.reserved.for_client(client, previous, self.now)
+        found = None
+        if self.reserved:
+            self.forget_ended(self.now)
+            previous = self.index.of_client(client.key, client.subnets)
+            found = self.reserved.for_client(client, previous, self.now)
+        if found is None and self.members is not None:
+            return self.members.reservation_for(client)
+        return found
 
     def offer(self, client: Client, when: float) -> Any:
         """See `IStorage.offer`; the order is that of RFC 2131 section 4.3.1."""
@@ -113,7 +117,7 @@ class PoolStorage(Waiting):
             return False
         released = self.ended(lease, when)
         index.put(area, released)
-        return self.journal.keep(True, [released])
+        return self.journal.keep(True, when, [(EventKind.RELEASED, released)])
 
     def decline(self, client: Client, address: int, when: float) -> Any:
         """See `IStorage.decline`: only from whom the address was given or offered."""
@@ -154,7 +158,7 @@ class PoolStorage(Waiting):
             client=format_holder(declined),
             rest=rest,
         )
-        return self.journal.keep(True, [declined])
+        return self.journal.keep(True, when, [(EventKind.DECLINED, declined)])
 
     # --- the rules ----------------------------------------------------------------
 
@@ -175,7 +179,7 @@ class PoolStorage(Waiting):
                 if blocker is None:
                     return self._propose(client, subnet, address, when, settings)
                 until = self._patience(blocker, when)
-        index.expire(when)
+        self.expire(when)
         chosen = self.choose(client, when)
         if chosen is None:
             return Silence.POOL_EXHAUSTED
@@ -329,7 +333,7 @@ class PoolStorage(Waiting):
             index = self.index
             for subnet in client.subnets:
                 index.lapse(index.area(subnet), when)
-            index.expire(when)
+            self.expire(when)
             client.requested = 0
             chosen = self.choose(client, when, avoid=lease.address)
             if chosen is not None:
@@ -357,21 +361,21 @@ class PoolStorage(Waiting):
             duration = min(duration, max(int(until - when), least))
         old = index.leases.get(address)
         same = old is not None and old.key == key and old.bound(when)
-        expires = inf if duration == INFINITE else when + duration
+        began, ends = self.seconds_of(when, duration)
         lease = Lease(
             address,
             LeaseState.BOUND,
             key,
             client.hardware or (old.hardware if old is not None and same else b""),
-            old.since if old is not None and same else when,
+            old.since if old is not None and same else began,
             # Never less than the client believes to have, in case this ACK is lost.
-            max(expires, old.expires) if old is not None and same else expires,
+            max(ends, old.expires) if old is not None and same else ends,
             duration,
             client.hostname,
             client.relay or (old.relay if old is not None and same else b""),
             settings,
         )
-        changes = [lease]
+        changes = [(EventKind.RENEWED if same else EventKind.BOUND, lease)]
         for subnet in client.subnets:
             other = index.area(subnet)
             had = other.clients.get(key)
@@ -380,7 +384,7 @@ class PoolStorage(Waiting):
                 if left.state in (LeaseState.BOUND, LeaseState.REVOKED):
                     ended = self.ended(left, when)
                     index.put(other, ended)
-                    changes.append(ended)
+                    changes.append((EventKind.RELEASED, ended))
                 if other is not area:
                     other.clients.pop(key, None)
         index.put(area, lease)
@@ -388,7 +392,7 @@ class PoolStorage(Waiting):
         if offered is not None:
             index.drop_offer(offered)
         index.drop_offer(address)
-        return self.journal.keep(lease, changes)
+        return self.journal.keep(lease, when, changes)
 
     def _recognise(self, client: Client, when: float) -> None:
         """Find a client again that no longer sends its identifier.

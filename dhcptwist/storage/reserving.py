@@ -14,9 +14,10 @@ from typing import Any
 from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
-from ..interfaces import ILeases, IReservations
+from ..interfaces import ILeaseListener, IReservations
 from ..lease import (
     AddressInUse,
+    EventKind,
     Lease,
     LeaseState,
     OnConflict,
@@ -26,16 +27,19 @@ from ..lease import (
     format_holder,
 )
 from ..network import Subnet
-from .state import PoolState
+from .journal import EXPIRY
+from .state import PoolState, keep_quietly
 
 
-@implementer(IReservations, ILeases)
+@implementer(IReservations)
 class Reserving(PoolState):
     """The part of a pool that other processes talk to."""
 
     # --- IReservations ------------------------------------------------------------
 
-    def reserve(self, reservation: Reservation, when: float) -> Deferred[Verdict]:
+    def reserve(
+        self, reservation: Reservation, when: float, by: str = ""
+    ) -> Deferred[Verdict]:
         """See `IReservations.reserve`."""
         self.now = when
         self.forget_ended(when)
@@ -56,7 +60,12 @@ class Reserving(PoolState):
                 revoked = blocker = self._revoke(blocker, when)
         kept = _deferred(
             self.journal.keep(
-                None, [revoked] if revoked else [], [reservation], replaced
+                None,
+                when,
+                [(EventKind.REVOKED, revoked)] if revoked else [],
+                by or reservation.source,
+                [reservation],
+                replaced,
             )
         )
         return kept.addCallback(lambda _: self._verdict(reservation, blocker))
@@ -135,11 +144,14 @@ class Reserving(PoolState):
             lambda silent: Verdict("applied") if silent else waiting
         )
 
-    def cancel(self, reservation: Reservation, when: float) -> Deferred[None]:
+    def cancel(
+        self, reservation: Reservation, when: float, by: str = ""
+    ) -> Deferred[None]:
         """See `IReservations.cancel`."""
         self.now = when
         self._take_out(reservation)
-        return _deferred(self.journal.keep(None, removed=[reservation]))
+        by = by or reservation.source
+        return _deferred(self.journal.keep(None, when, by=by, removed=[reservation]))
 
     def reservation_of(
         self, address: int | None, who: tuple[str, bytes, bytes] | None
@@ -161,16 +173,19 @@ class Reserving(PoolState):
         """See `IReservations.reservations`."""
         return self.reserved.page(after, limit, source)
 
+    def clock_ticked(self, when: float) -> None:
+        """See `IClockListener`."""
+        super().clock_ticked(when)
+        self.forget_ended(when)
+
     def forget_ended(self, when: float) -> None:
         """Take out the reservations whose lifetime has ended."""
         ended = self.reserved.ended(when)
         for each in ended:
             self._take_out(each)
         if ended:
-            kept = self.journal.keep(None, removed=ended)
-            if isinstance(kept, Deferred):
-                # It is logged by the journal; loading passes over what has ended.
-                kept.addErrback(lambda _: None)
+            # Should it not be kept: loading passes over what has ended.
+            keep_quietly(self.journal.keep(None, when, by=EXPIRY, removed=ended))
 
     def _put_in(self, reservation: Reservation) -> None:
         self.reserved.add(reservation)
@@ -226,7 +241,7 @@ class Reserving(PoolState):
         found = (index.leases.get(each) for each in sorted(addresses))
         return [lease for lease in found if lease is not None]
 
-    def revoke(self, address: int, when: float) -> Deferred[Lease | None]:
+    def revoke(self, address: int, when: float, by: str = "") -> Deferred[Lease | None]:
         """See `ILeases.revoke`."""
         self.now = when
         lease = self.index.leases.get(address)
@@ -237,7 +252,9 @@ class Reserving(PoolState):
         if lease.state != LeaseState.BOUND:
             return succeed(None)
         revoked = self._revoke(lease, when)
-        kept = _deferred(self.journal.keep(None, [revoked]))
+        kept = _deferred(
+            self.journal.keep(None, when, [(EventKind.REVOKED, revoked)], by)
+        )
         return kept.addCallback(lambda _: self._revoked(revoked))
 
     def _revoked(self, revoked: Lease) -> Lease | Deferred[Lease]:
@@ -295,6 +312,14 @@ class Reserving(PoolState):
             "offers": len(self.index.offers),
             "storage": self.journal.figures(),
         }
+
+    def add_listener(self, listener: ILeaseListener) -> None:
+        """See `ILeases.add_listener`."""
+        self.journal.add_listener(listener)
+
+    def remove_listener(self, listener: ILeaseListener) -> None:
+        """See `ILeases.remove_listener`."""
+        self.journal.remove_listener(listener)
 
 
 def _deferred(result: Any) -> Deferred[Any]:

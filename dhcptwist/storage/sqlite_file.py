@@ -1,67 +1,81 @@
-"""The file of the embedded storage: its schema, its rows, its lock."""
+"""The file of the embedded storage: its lock, its rows, its transactions."""
 
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import sqlite3
-from importlib.resources import files
-from ipaddress import IPv4Address
-from math import inf
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
-from types import NoneType
 from typing import Any
+from urllib.parse import quote
 
 from twisted.logger import Logger
 
-from ..lease import Lease, LeaseState, OnConflict, Reservation, Settings
-from ..wire.codes import INFINITE
+from ..lease import Lease, Reservation
+from .journal import Entry
+from .sqlite_history import tidy
+from .sqlite_rows import (
+    LEASE_COLUMNS,
+    RESERVATION_COLUMNS,
+    SANE_LEASE,
+    journal_row,
+    read_leases,
+    read_reservation,
+    reservation_key,
+    reservation_row,
+)
+from .sqlite_schema import StorageUnusable, explained, prepare
 
 
 _log = Logger()
 
-#: "DHCT": marks the file as ours (PRAGMA application_id).
-APPLICATION_ID = 0x44484354
-SCHEMA = 1
-
-_COLUMNS = 8  # of a lease
-_DROP_RESERVATION = (
-    "DELETE FROM reservation WHERE address=? AND hardware=? AND client_id=?"
-    " AND circuit_id=? AND remote_id=?"
-)
-_PUT_RESERVATION = "INSERT OR REPLACE INTO reservation VALUES (?,?,?,?,?,?,?,?,?,?)"
+#: Seconds to wait for another program that has the file locked, as a backup may.
+PATIENCE = 1.0
 
 #: Rows put by one statement.  One step of SQLite for many rows lets go of Python's
 #: lock once for all of them, and not once for each while packets want it too.
 _ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
-_PUT_LEASE = "INSERT OR REPLACE INTO lease VALUES (?,?,?,?,?,?,?,?)"
-_PUT_LEASES = {rows: _PUT_LEASE + ",(?,?,?,?,?,?,?,?)" * (rows - 1) for rows in _ROWS}
-
-
-class StorageUnusable(Exception):  # noqa: N818 - it says what is wrong with it
-    """The storage cannot be opened; the message says why and what to do."""
+_ROW = "(" + ",".join("?" * 12) + ")"
+_NOTHING = (None,) * 12
+#: A handful of statements serve every number of rows: what is left over is NULL.
+_PUT = {
+    rows: f"INSERT INTO journal SELECT * FROM (VALUES {','.join([_ROW] * rows)})"
+    " WHERE column1 IS NOT NULL"
+    for rows in _ROWS
+}
+_PUT_RESERVATION = "INSERT OR REPLACE INTO reservation VALUES (?,?,?,?,?,?,?,?,?,?)"
+_DROP_RESERVATION = (
+    "DELETE FROM reservation WHERE address=? AND hardware=? AND client_id=?"
+    " AND circuit_id=? AND remote_id=?"
+)
 
 
 class Batch:
     """What one transaction writes.
 
     Attributes:
-        leases: Address to its latest lease.
+        entries: What happened, in order; leases are written as it leaves them.
         reservations: Pairs of those removed and those added, in order.
+        times: New times of leases: since, expires, address; written last.
     """
 
-    __slots__ = ("leases", "reservations")
+    __slots__ = ("entries", "reservations", "times")
 
     def __init__(self) -> None:
-        self.leases: dict[int, Lease] = {}
+        self.entries: list[Entry] = []
         self.reservations: list[
             tuple[tuple[Reservation, ...], tuple[Reservation, ...]]
         ] = []
+        self.times: list[tuple[float, float | None, int]] = []
 
 
 class SQLiteFile:
     """One file, used by one server at a time.
+
+    One thread at a time uses it: the reactor's before the journal starts and after it
+    stops, the journal's in between.
 
     Args:
         path: Where it is, or will be.
@@ -71,6 +85,8 @@ class SQLiteFile:
         self.path = path
         self._connection: sqlite3.Connection | None = None
         self._lock: int | None = None
+        self._number = 0
+        self._place: tuple[int, int] | None = None
 
     # --- opening ------------------------------------------------------------------
 
@@ -85,17 +101,13 @@ class SQLiteFile:
             self._take_lock()
             # Who is where, and when, is nobody's business: SQLite would let all read.
             os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640))
-        except OSError as error:
+            self._connect(new=True)
+        except (OSError, sqlite3.Error) as error:
             self.close()
-            raise StorageUnusable(f"{self.path} cannot be used: {error}") from None
-        try:
-            self._connect()
-            self._prepare()
-        except (sqlite3.Error, StorageUnusable) as error:
+            raise StorageUnusable(explained(self.path, error)) from None
+        except BaseException:
             self.close()
-            if isinstance(error, StorageUnusable):
-                raise
-            raise StorageUnusable(f"{self.path} cannot be used: {error}") from None
+            raise
 
     def _take_lock(self) -> None:
         # Two servers on one file would give one address twice; SQLite's own locks
@@ -112,38 +124,34 @@ class SQLiteFile:
             ) from None
         self._lock = lock
 
-    def _connect(self) -> None:
-        # One thread at a time uses it: the reactor's before the journal starts and
-        # after it stops, the journal's in between.
+    def _connect(self, *, new: bool = False) -> None:
         connection = sqlite3.connect(
-            self.path, isolation_level=None, check_same_thread=False
+            # mode=rw: what has vanished is not silently begun anew.
+            f"file:{quote(str(self.path.absolute()))}?mode=rw",
+            uri=True,
+            timeout=PATIENCE,
+            isolation_level=None,
+            check_same_thread=False,
         )
+        try:
+            if new:
+                prepare(connection, self.path)
+            connection.execute("PRAGMA journal_mode=WAL")
+            # FULL syncs the write-ahead log at each commit: the ACK may leave after it.
+            connection.execute("PRAGMA synchronous=FULL")
+            connection.execute("PRAGMA temp_store=MEMORY")
+            (number,) = connection.execute("SELECT max(number) FROM journal").fetchone()
+        except BaseException:
+            connection.close()
+            raise
         self._connection = connection
-        connection.execute("PRAGMA journal_mode=WAL")
-        # FULL syncs the write-ahead log at each commit: the ACK may leave after it.
-        connection.execute("PRAGMA synchronous=FULL")
+        self._number = number or 0
+        if new:
+            self._place = self._whereabouts()
 
-    def _prepare(self) -> None:
-        assert self._connection is not None
-        execute = self._connection.execute
-        (version,) = execute("PRAGMA user_version").fetchone()
-        (application,) = execute("PRAGMA application_id").fetchone()
-        (tables,) = execute("SELECT count(*) FROM sqlite_master").fetchone()
-        if not tables and not version:
-            script = files(__package__).joinpath("schemas", f"sqlite-{SCHEMA}.sql")
-            self._connection.executescript(
-                "BEGIN;"
-                + script.read_text()
-                + f"PRAGMA application_id={APPLICATION_ID};"
-                + f"PRAGMA user_version={SCHEMA}; COMMIT;"
-            )
-        elif application != APPLICATION_ID:
-            raise StorageUnusable(f"{self.path} is not a lease file of dhcptwist")
-        elif version != SCHEMA:
-            raise StorageUnusable(
-                f"{self.path} has schema {version}; this version of dhcptwist reads"
-                f" {SCHEMA}"
-            )
+    def _whereabouts(self) -> tuple[int, int]:
+        found = self.path.stat()
+        return found.st_dev, found.st_ino
 
     def close(self) -> None:
         """Close it and let others use it."""
@@ -156,199 +164,137 @@ class SQLiteFile:
 
     # --- reading ------------------------------------------------------------------
 
-    def leases(self) -> list[Lease]:
-        """All leases, the one that ended longest ago first."""
+    def leases(self, when: float) -> tuple[list[Lease], set[int]]:
+        """All leases: those that go on, then the others, longest ended first.
+
+        Returns:
+            The leases, and the addresses of those whose end is in the journal.
+        """
         assert self._connection is not None
-        rows = self._connection.execute(
-            "SELECT address, state, client, hardware, since, expires, hostname, relay"
-            " FROM lease ORDER BY expires IS NULL, expires"
-        )
-        found = []
-        for row in rows:
-            lease = _lease(row)
-            if lease is None:
-                _log.warn(
-                    "A row of {path} makes no sense: {row}", path=self.path, row=row
-                )
-            else:
-                found.append(lease)
-        return found
+        execute = self._connection.execute
+        told: set[int] = set()
+        select = f"SELECT {LEASE_COLUMNS} FROM lease WHERE {SANE_LEASE}"
+        now = execute(f"{select} AND (expires IS NULL OR expires > ?)", (when,))
+        found = list(read_leases(now))
+        ended = execute(f"{select} AND expires <= ? ORDER BY expires", (when,))
+        found += read_leases(ended, told)
+        for row in execute(f"SELECT * FROM lease WHERE NOT ({SANE_LEASE})"):
+            self._complain(row)
+        return found, told
 
     def reservations(self) -> list[Reservation]:
         """All pushed reservations."""
         assert self._connection is not None
         rows = self._connection.execute(
-            "SELECT address, hardware, client_id, circuit_id, remote_id, hostname,"
-            " settings, source, on_conflict, expires FROM reservation ORDER BY address"
+            f"SELECT {RESERVATION_COLUMNS} FROM reservation ORDER BY address"
         )
         found = []
         for row in rows:
             try:
-                found.append(_reservation(row))
+                found.append(read_reservation(row))
             except (ValueError, TypeError, KeyError, AttributeError):
-                _log.warn(
-                    "A row of {path} makes no sense: {row}", path=self.path, row=row
-                )
+                self._complain(row)
         return found
+
+    def _complain(self, row: tuple[Any, ...]) -> None:
+        _log.warn("A row of {path} makes no sense: {row}", path=self.path, row=row)
 
     # --- writing ------------------------------------------------------------------
 
-    def write(self, batch: Batch) -> None:
+    def write(self, batch: Batch) -> int:
         """Write a batch, whole and synced, or not at all.
 
+        Returns:
+            The number of its first event.
+
         Raises:
-            sqlite3.Error: It is not on disk.
+            sqlite3.Error, OSError: It is not on disk.
         """
+        connection = self._connected()
+        entries = batch.entries
+        first = self._number + 1
+        try:
+            if (
+                entries
+                and len(entries) <= _ROWS[-1]
+                and not (batch.reservations or batch.times)
+            ):
+                # One statement is a transaction of its own.
+                _put(connection, entries, first)
+            else:
+                connection.execute("BEGIN IMMEDIATE")
+                for at in range(0, len(entries), _ROWS[-1]):
+                    _put(connection, entries[at : at + _ROWS[-1]], first + at)
+                _put_others(connection, batch)
+                connection.execute("COMMIT")
+        except BaseException as error:
+            self._roll_back(error)
+            raise
+        self._number += len(entries)
+        return first
+
+    def tidy(self, before: float) -> bool:
+        """Index some of the journal, and forget some of what is older than ``before``.
+
+        Returns:
+            Whether there is more to do.
+
+        Raises:
+            sqlite3.Error, OSError: It could not be done.
+        """
+        connection = self._connected()
+        try:
+            return tidy(connection, before)
+        except BaseException as error:
+            self._roll_back(error)
+            raise
+
+    def _connected(self) -> sqlite3.Connection:
+        if self._place != self._whereabouts():
+            # Writing to what nobody finds again would be a promise without a disk.
+            raise FileNotFoundError(
+                f"{self.path} was replaced by another file; start the server again"
+            )
         if self._connection is None:
             self._connect()
         assert self._connection is not None
-        execute = self._connection.execute
-        leases = list(batch.leases.values())
-        try:
-            if leases and len(leases) <= _ROWS[-1] and not batch.reservations:
-                # One statement is a transaction of its own.
-                self._put_leases(leases)
-                return
-            execute("BEGIN IMMEDIATE")
-            for at in range(0, len(leases), _ROWS[-1]):
-                self._put_leases(leases[at : at + _ROWS[-1]])
-            for removed, added in batch.reservations:
-                for each in removed:
-                    execute(_DROP_RESERVATION, _reservation_key(each))
-                for each in added:
-                    execute(_PUT_RESERVATION, _reservation_row(each))
-            execute("COMMIT")
-        except BaseException:
-            self._roll_back()
-            raise
+        return self._connection
 
-    def _put_leases(self, leases: list[Lease]) -> None:
-        """Put up to 256 rows with one statement."""
-        assert self._connection is not None
-        rows = next(rows for rows in _ROWS if rows >= len(leases))
-        values: list[Any] = []
-        for lease in leases:
-            expires = lease.expires
-            values += (
-                lease.address,
-                int(lease.state),
-                lease.key,
-                lease.hardware,
-                lease.since,
-                None if expires == inf else expires,
-                lease.hostname,
-                lease.relay,
-            )
-        # The last row again, as often as the statement has room for: that changes
-        # nothing, and a handful of statements serve every number of rows.
-        values += values[-_COLUMNS:] * (rows - len(leases))
-        self._connection.execute(_PUT_LEASES[rows], values)
+    def _roll_back(self, error: BaseException) -> None:
+        """Back to what is on disk.
 
-    def _roll_back(self) -> None:
-        """Back to what is on disk; with a new connection if this one is spoilt."""
+        After anything but a lock the connection is not to be trusted with what it
+        remembers of the file: a sync that failed may have written all, some or nothing.
+        """
         assert self._connection is not None
-        try:
+        with suppress(sqlite3.Error):
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
-        except sqlite3.Error:
-            self._connection.close()
-            self._connection = None
+            if "locked" in str(error):
+                return
+        connection, self._connection = self._connection, None
+        with suppress(sqlite3.Error):
+            connection.close()
 
 
-_LEASE_TYPES: tuple[Any, ...] = (
-    int,
-    int,
-    bytes,
-    bytes,
-    float,
-    (float, NoneType),
-    str,
-    bytes,
-)
-_STATES = {state.value: state for state in LeaseState}
+def _put(connection: sqlite3.Connection, entries: Sequence[Entry], first: int) -> None:
+    """Append up to 256 entries with one statement."""
+    rows = next(rows for rows in _ROWS if rows >= len(entries))
+    values: list[Any] = []
+    for number, entry in enumerate(entries, first):
+        values += journal_row(number, entry)
+    values += _NOTHING * (rows - len(entries))
+    connection.execute(_PUT[rows], values)
 
 
-def _lease(row: tuple[Any, ...]) -> Lease | None:
-    """A lease from its row; None for a row that no version of ours wrote."""
-    if not all(isinstance(*each) for each in zip(row, _LEASE_TYPES, strict=True)):
-        return None
-    address, state, client, hardware, since, expires, hostname, relay = row
-    if state not in _STATES or not 0 < address < 1 << 32 or not client:
-        return None
-    return Lease(
-        address,
-        _STATES[state],
-        client,
-        client if client == hardware else hardware,  # one object for both
-        since,
-        inf if expires is None else expires,
-        INFINITE if expires is None else 0,
-        hostname,
-        relay,
-    )
-
-
-def _reservation(row: tuple[Any, ...]) -> Reservation:
-    address, hardware, client_id, circuit_id, remote_id, *rest = row
-    hostname, settings, source, on_conflict, expires = rest
-    return Reservation(
-        None if address < 0 else address,
-        hardware,
-        client_id,
-        circuit_id,
-        remote_id,
-        hostname,
-        _settings(settings),
-        source,
-        OnConflict(on_conflict),
-        inf if expires is None else float(expires),
-    )
-
-
-def _reservation_key(each: Reservation) -> tuple[Any, ...]:
-    return (
-        -1 if each.address is None else each.address,
-        each.hardware,
-        each.client_id,
-        each.circuit_id,
-        each.remote_id,
-    )
-
-
-def _reservation_row(each: Reservation) -> tuple[Any, ...]:
-    settings = None
-    if each.settings is not None:
-        settings = json.dumps(
-            {
-                "options": {
-                    str(code): value.hex()
-                    for code, value in each.settings.options.items()
-                },
-                "next-server": None
-                if each.settings.next_server is None
-                else str(IPv4Address(each.settings.next_server)),
-                "boot-file": each.settings.boot_file,
-                "server-name": each.settings.server_name,
-            }
+def _put_others(connection: sqlite3.Connection, batch: Batch) -> None:
+    execute = connection.execute
+    for removed, added in batch.reservations:
+        for each in removed:
+            execute(_DROP_RESERVATION, reservation_key(each))
+        for each in added:
+            execute(_PUT_RESERVATION, reservation_row(each))
+    if batch.times:
+        connection.executemany(
+            "UPDATE lease SET since=?, expires=? WHERE address=?", batch.times
         )
-    return (
-        *_reservation_key(each),
-        each.hostname,
-        settings,
-        each.source,
-        each.on_conflict.value,
-        None if each.expires == inf else each.expires,
-    )
-
-
-def _settings(text: str | None) -> Settings | None:
-    if text is None:
-        return None
-    read = json.loads(text)
-    server = read.get("next-server")
-    return Settings(
-        {int(code): bytes.fromhex(value) for code, value in read["options"].items()},
-        None if server is None else int(IPv4Address(server)),
-        read.get("boot-file"),
-        read.get("server-name"),
-    )

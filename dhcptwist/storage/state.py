@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
+from math import inf
 from typing import Any
 
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
-from ..interfaces import IClockListener, IProber
-from ..lease import Lease, LeaseState, Reservation
+from ..interfaces import IClockListener, IProber, IStorageService
+from ..lease import EventKind, Lease, LeaseState, Reservation
 from ..network import Network, Subnet
+from ..wire.codes import INFINITE
 from .index import LeaseIndex
-from .journal import Journal
+from .journal import EXPIRY, PROBE, Journal
 from .reservations import ReservationIndex
 
 
-@implementer(IClockListener)
+#: Leases that end in one tick of the clock: more would hold up packets.
+MOST_ENDS = 1000
+
+
+@implementer(IClockListener, IStorageService)
 class PoolState:
     """The leases, the reservations, and where they are kept.
 
@@ -25,6 +32,8 @@ class PoolState:
         reservations: Those of the configuration.
         journal: Keeps what is decided; by default nothing is kept.
         prober: Finds out whether a revoked address is still used; None if nothing can.
+        members: Another system that knows who clients are, asked by its
+            ``reservation_for(client)`` about those who have no reservation here.
 
     Attributes:
         now: The time of the packet or call last seen.
@@ -36,10 +45,12 @@ class PoolState:
         reservations: Iterable[Reservation] = (),
         journal: Journal | None = None,
         prober: IProber | None = None,
+        members: Any = None,
     ) -> None:
         self.network = network
         self.journal = Journal() if journal is None else journal
         self.prober = prober
+        self.members = members
         self.index = LeaseIndex(network)
         self.index.log = self.journal.log
         self.reserved = ReservationIndex()
@@ -47,14 +58,63 @@ class PoolState:
             self.reserved.add(reservation)
         self.now = 0.0
         self._relays: set[int] = set()
+        self._second = -inf
+        self._ends: dict[tuple[int, bool], float] = {}
+
+    def start(self, when: float) -> Deferred[None] | None:
+        """See `IStorageService.start`."""
+        self.now = when
+        return None
+
+    def stop(self) -> Deferred[None] | None:
+        """See `IStorageService.stop`: the other system is let go."""
+        if hasattr(self.members, "stop"):
+            stopped: Deferred[None] | None = self.members.stop()
+            return stopped
+        return None
 
     def clock_stepped(self, by: float) -> Deferred[None] | None:
         """See `IClockListener`: every time moves, so nobody's remaining time does."""
         self.now += by
         moved = self.index.shift(by, self.journal.unfinished())
-        reservations = self.reserved.shift(by)
-        result: Deferred[None] | None = self.journal.keep(None, moved, reservations)
-        return result
+        return self.journal.moved(moved, self.reserved.shift(by), self.now, by)
+
+    def clock_ticked(self, when: float) -> None:
+        """See `IClockListener`: what has ended is told, even if nobody asks."""
+        self.now = when
+        for subnet in self.network.subnets:
+            self.index.lapse(self.index.area(subnet), when)
+        self.expire(when, MOST_ENDS)
+
+    def expire(self, when: float, most: int = 100) -> None:
+        """Give back addresses whose time has ended, so many at once, and say so."""
+        ended = self.index.expire(when, most)
+        if ended:
+            if self.index.log is not None:
+                self.index.log += [
+                    partial(self.index.look_again, each) for each in ended
+                ]
+            keep_quietly(
+                self.journal.keep(
+                    None, when, [(EventKind.EXPIRED, each) for each in ended], EXPIRY
+                )
+            )
+
+    def seconds_of(self, when: float, duration: int) -> tuple[float, float]:
+        """When a lease of so many seconds begins and ends, in whole seconds.
+
+        It never ends before what the client was told.  Leases of one second share these
+        objects, which would otherwise be a seventh of what a lease takes in memory.
+        """
+        if not self._second <= when < self._second + 1:
+            self._second = float(int(when))
+            self._ends = {}
+        begun = when > self._second
+        ends = self._ends.get((duration, begun))
+        if ends is None:
+            ends = inf if duration == INFINITE else self._second + begun + duration
+            self._ends[duration, begun] = ends
+        return self._second, ends
 
     def is_reserved(self, address: int, when: float) -> bool:
         """Whether an address belongs to one client, whoever that is."""
@@ -125,7 +185,13 @@ class PoolState:
             return not answered
         ended = self.ended(revoked, self.now)
         self.index.put(area, ended)
-        return self.journal.keep(True, [ended])
+        return self.journal.keep(True, self.now, [(EventKind.FREED, ended)], PROBE)
+
+
+def keep_quietly(kept: Any) -> None:
+    """Wait for nobody: that it failed is logged by the journal."""
+    if isinstance(kept, Deferred):
+        kept.addErrback(lambda _: None)
 
 
 async def _ask(prober: IProber, address: int, subnet: Subnet) -> bool:

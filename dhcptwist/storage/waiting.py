@@ -9,7 +9,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from ..client import Client
-from ..lease import Lease, LeaseState, Reservation
+from ..lease import Lease, LeaseState, Refused, Reservation, Silence
 from .choosing import Choosing
 
 
@@ -22,6 +22,8 @@ class Waiting(Choosing):
         """Take a step when `reservation_for` has answered."""
         if found is None or found.__class__ is Reservation:
             return self._once_silent(client, found, step)
+        if isinstance(found, Refused | Silence):
+            return found
         if not isinstance(found, Deferred):
             found = Deferred.fromCoroutine(found)
         return found.addCallback(lambda r: self._once_silent(client, r, step))
@@ -29,7 +31,7 @@ class Waiting(Choosing):
     def _once_silent(
         self,
         client: Client,
-        reservation: Reservation | None,
+        reservation: Reservation | Refused | Silence | None,
         step: Callable[[Reservation | None], Any],
     ) -> Any:
         """See first whether a holder of the reserved address is gone, if it must be.
@@ -38,6 +40,8 @@ class Waiting(Choosing):
         port: a device that was swapped is silent, two on one port are not, and the
         second gets another address.
         """
+        if isinstance(reservation, Refused | Silence):
+            return reservation
         if reservation is None or reservation.address is None:
             return step(reservation)
         lease = self.index.leases.get(reservation.address)

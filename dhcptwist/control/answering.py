@@ -1,0 +1,203 @@
+"""What is the same for all commands: who calls, what an error becomes, how long a list is.
+
+An answer is a box of values that end at 65,535 bytes each, so lists come in pages.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from math import inf
+from typing import Any
+
+from twisted.internet.defer import Deferred, fail, maybeDeferred
+from twisted.logger import Logger
+from twisted.protocols import amp
+from twisted.python.failure import Failure
+
+from ..config import Role
+from ..interfaces import IHistory, ILeases, IReservations
+from ..lease import AddressInUse, ReservationConflict
+from ..network import Network
+from . import commands
+from .caller import Caller
+from .commands import CommandError, InvalidRequest, NotSupported, ReservedByOther
+
+
+_log = Logger()
+
+#: Bytes and rows that the lists of one answer may have (an AMP value ends at 65,535).
+PAGE_BYTES = 48 << 10
+PAGE_LENGTH = 500
+
+
+class ControlServer:
+    """What may be asked of a server from outside.
+
+    Args:
+        storage: Asked as far as it provides `IReservations` and `ILeases`.
+        network: The subnets.
+        clock: Seconds since 1970.
+        status: What the server says of itself.
+        roles: Who may do what, beside ``admin``.
+    """
+
+    def __init__(
+        self,
+        storage: Any,
+        network: Network,
+        clock: Callable[[], float],
+        status: Callable[[], dict[str, Any]],
+        roles: Iterable[Role] = (),
+    ) -> None:
+        self.network = network
+        self.clock = clock
+        self.status = status
+        self.roles = {role.name: role for role in roles}
+        self._storage = storage
+
+    def reserving(self) -> Any:
+        """The storage, if it can reserve."""
+        if not IReservations.providedBy(self._storage):
+            raise NotSupported("the storage of this server takes no reservations")
+        return self._storage
+
+    def leasing(self) -> Any:
+        """The storage, if it can show leases."""
+        if not ILeases.providedBy(self._storage):
+            raise NotSupported("the storage of this server does not show its leases")
+        return self._storage
+
+    def remembering(self) -> Any:
+        """The storage, if it keeps a journal."""
+        if not IHistory.providedBy(self._storage):
+            raise NotSupported("the storage of this server keeps no history")
+        return self._storage
+
+    def figures(self) -> dict[str, Any]:
+        """All numbers there are."""
+        figures = dict(self.status())
+        if ILeases.providedBy(self._storage):
+            figures |= self._storage.figures(self.clock())
+        return figures
+
+
+class Answering(amp.CommandLocator):
+    """What is the same for every command: who calls, and what an error becomes.
+
+    Args:
+        server: Whom it is about.
+        caller: Tells who is calling, when it is needed.
+    """
+
+    def __init__(self, server: ControlServer, caller: Callable[[], Caller]) -> None:
+        super().__init__()
+        self.server = server
+        self._caller = caller
+
+    def locateResponder(self, name: bytes) -> Any:
+        """See `amp.IResponderLocator`; an error never ends the connection."""
+        respond = super().locateResponder(name)
+
+        def answer(box: amp.AmpBox) -> Deferred[Any]:
+            if respond is None:
+                words = f"there is no command {name[:64]!r}"
+                result: Deferred[Any] = fail(
+                    amp.RemoteAmpError(amp.UNHANDLED_ERROR_CODE, words)
+                )
+            else:
+                result = maybeDeferred(respond, box).addCallback(_sendable)
+                result.addErrback(_declared, name)
+            if amp.ASK not in box:
+                result.addErrback(lambda _: None)  # nobody wants to know
+            return result
+
+        return answer
+
+    def permitted(self, verb: str) -> Caller:
+        """Who is calling, if it may do this.
+
+        Raises:
+            NotPermitted: It may not.
+        """
+        caller = self._caller()
+        caller.must(verb)
+        return caller
+
+
+def _declared(failure: Failure, name: bytes) -> Failure:
+    """Any error as one that the command declares."""
+    error: Any = failure.value
+    if isinstance(error, amp.RemoteAmpError) and error.local is not None:
+        error = error.local.value
+    if isinstance(error, AddressInUse):
+        until = None if error.until == inf else error.until
+        error = commands.AddressInUse(str(error), holder=error.holder, until=until)
+    elif isinstance(error, ReservationConflict):
+        error = ReservedByOther(str(error), source=error.source)
+    elif isinstance(error, ValueError):
+        error = InvalidRequest(str(error))
+    elif not isinstance(error, CommandError):
+        _log.failure("{name} failed", failure, name=name.decode("ascii"))
+        error = commands.StorageFailed(f"the server could not do it: {error}")
+    return Failure(amp.RemoteAmpError(error.code, error.to_wire()))
+
+
+def _sendable(answer: amp.AmpBox) -> amp.AmpBox:
+    """The answer, if it can be sent.
+
+    Raises:
+        StorageFailed: A value is longer than one may be.
+    """
+    for name, value in answer.items():
+        if len(value) > amp.MAX_VALUE_LENGTH:
+            raise commands.StorageFailed(f"{name.decode()} is too long to be sent")
+    return answer
+
+
+def fitting(rows: Iterable[dict[str, Any]], size: int) -> list[dict[str, Any]]:
+    """As many rows as an answer may have; there is no second page."""
+    kept = []
+    for row in rows:
+        size -= len(json.dumps(row)) + 1
+        if size < 0:
+            break
+        kept.append(row)
+    return kept
+
+
+def page_length(wanted: int | None) -> int:
+    """How many rows a page may have, for who wants so many.
+
+    Raises:
+        InvalidRequest: None at all.
+    """
+    if wanted is None:
+        return PAGE_LENGTH
+    if wanted < 1:
+        raise InvalidRequest("limit: must be at least 1")
+    return min(wanted, PAGE_LENGTH)
+
+
+def paged(
+    name: str, rows: Iterable[tuple[str, dict[str, Any] | None]], more: bool
+) -> dict[str, Any]:
+    """An answer with as many rows as it may have, and where the next page begins.
+
+    Args:
+        name: What the list is called.
+        rows: Each with its place, and None for what the caller may not see.
+        more: Whether there may be others behind them.
+    """
+    kept: list[dict[str, Any]] = []
+    last = ""
+    size = 0
+    for place, fields in rows:
+        size += 0 if fields is None else len(json.dumps(fields)) + 1
+        if size > PAGE_BYTES and last:
+            more = True
+            break
+        last = place
+        if fields is not None:
+            kept.append(fields)
+    return {name: kept, "next": last} if more else {name: kept}

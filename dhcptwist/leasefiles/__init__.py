@@ -1,0 +1,1 @@
+"""Lease files: those of other servers, and ours to carry leases about."""

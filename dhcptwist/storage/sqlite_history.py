@@ -1,0 +1,165 @@
+"""The journal of the embedded storage, read and kept in order.
+
+Rows are only appended by the packets' transactions.  What finds them by address or client
+is brought up to date in quiet moments, and a question looks through the rest itself.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from twisted.logger import Logger
+
+from ..lease import Event
+from .sqlite_rows import JOURNAL_COLUMNS, read_event
+
+
+_log = Logger()
+
+#: Rows that are indexed, and rows that are forgotten, in one go: some milliseconds,
+#: for which a packet may have to wait.
+INDEX_ROWS = 500
+FORGET_ROWS = 1000
+
+
+def tidy(connection: sqlite3.Connection, before: float) -> bool:
+    """Index some rows, and forget some that are older than ``before``.
+
+    Returns:
+        Whether there is more to do.
+    """
+    execute = connection.execute
+    (indexed,) = execute("SELECT number FROM indexed").fetchone()
+    (last,) = execute("SELECT coalesce(max(number), 0) FROM journal").fetchone()
+    upto = min(indexed + INDEX_ROWS, last)
+    (old,) = execute(
+        "SELECT max(number) FROM"
+        " (SELECT number, at FROM journal ORDER BY number LIMIT ?) WHERE at < ?",
+        (FORGET_ROWS, before),
+    ).fetchone()
+    # The last one stays: its number must not be given again.
+    old = min(old or 0, last - 1, upto)
+    if upto <= indexed and old <= 0:
+        return False
+    execute("BEGIN IMMEDIATE")
+    if upto > indexed:
+        _index(connection, indexed, upto)
+    if old > 0:
+        _forget(connection, old)
+    execute("COMMIT")
+    return True
+
+
+def _index(connection: sqlite3.Connection, after: int, upto: int) -> None:
+    span = (after, upto)
+    connection.execute(
+        "INSERT OR IGNORE INTO journal_address SELECT address, number FROM journal"
+        " WHERE number > ? AND number <= ? AND address ORDER BY address, number",
+        span,
+    )
+    connection.execute(
+        "INSERT OR IGNORE INTO journal_client SELECT client, number FROM journal"
+        " WHERE number > ?1 AND number <= ?2 AND length(client)"
+        " UNION ALL SELECT hardware, number FROM journal"
+        " WHERE number > ?1 AND number <= ?2 AND length(hardware) ORDER BY 1, 2",
+        span,
+    )
+    connection.execute("UPDATE indexed SET number = ?", (upto,))
+
+
+def _forget(connection: sqlite3.Connection, upto: int) -> None:
+    for table, column, source in (
+        ("journal_address", "address", "address"),
+        ("journal_client", "client", "client"),
+        ("journal_client", "client", "hardware"),
+    ):
+        connection.execute(
+            f"DELETE FROM {table} WHERE ({column}, number) IN"
+            f" (SELECT {source}, number FROM journal WHERE number <= ?)",
+            (upto,),
+        )
+    connection.execute("DELETE FROM journal WHERE number <= ?", (upto,))
+
+
+class HistoryReader:
+    """Answers questions about the past, from any thread, while the server writes.
+
+    Args:
+        path: The file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def events(self, after: int, limit: int) -> list[Event]:
+        """See `IHistory.events`."""
+        return self._ask(
+            f"SELECT {JOURNAL_COLUMNS} FROM journal WHERE number > ?"
+            " ORDER BY number LIMIT ?",
+            (after, limit),
+        )
+
+    def history(
+        self,
+        address: int | None,
+        key: bytes | None,
+        before: int,
+        limit: int,
+        until: float | None = None,
+    ) -> list[Event]:
+        """See `IHistory.history`."""
+        before = before or 1 << 62
+        wanted: list[str] = []
+        given: dict[str, Any] = {"before": before, "limit": limit}
+        found = "SELECT number FROM journal WHERE number < :before"
+        if address is not None:
+            given["address"] = address
+            wanted.append("address = :address")
+            found = (
+                "SELECT number FROM journal_address"
+                " WHERE address = :address AND number < :before"
+            )
+        if key is not None:
+            given["key"] = key
+            wanted.append("(client = :key OR hardware = :key)")
+            if address is None:
+                found = (
+                    "SELECT number FROM journal_client"
+                    " WHERE client = :key AND number < :before"
+                )
+        if until is not None:
+            given["until"] = until
+            wanted.append("at <= :until")
+        matches = " AND ".join(wanted) or "1"
+        return self._ask(
+            # What is not indexed yet, and then what is.
+            f"SELECT * FROM (SELECT {JOURNAL_COLUMNS} FROM journal"
+            " WHERE number > (SELECT number FROM indexed) AND number < :before"
+            f" AND {matches} ORDER BY number DESC LIMIT :limit)"
+            f" UNION SELECT * FROM (SELECT {JOURNAL_COLUMNS} FROM journal"
+            f" WHERE number IN ({found} ORDER BY number DESC)"
+            f" AND {matches} ORDER BY number DESC LIMIT :limit)"
+            " ORDER BY number DESC LIMIT :limit",
+            given,
+        )
+
+    def _ask(self, question: str, given: Any) -> list[Event]:
+        connection = sqlite3.connect(
+            f"file:{quote(str(self._path.absolute()))}?mode=ro", uri=True
+        )
+        found = []
+        with closing(connection):
+            for row in connection.execute(question, given):
+                try:
+                    found.append(read_event(row))
+                except (ValueError, TypeError):
+                    _log.warn(
+                        "A row of {path} makes no sense: {row}",
+                        path=self._path,
+                        row=row,
+                    )
+        return found

@@ -1,0 +1,211 @@
+"""Leases, reservations and events as rows of the embedded storage's file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from ipaddress import IPv4Address
+from math import inf
+from typing import Any
+
+from ..lease import (
+    Event,
+    EventKind,
+    Lease,
+    LeaseState,
+    OnConflict,
+    Reservation,
+    Settings,
+)
+from ..wire.codes import INFINITE
+from .journal import PACKET, Entry, event_of
+
+
+#: A lease's row whose end was journaled; it is a bound one that ended.
+EXPIRED = 6
+
+#: What every row that we wrote is like.  SQLite lets anybody put anything anywhere.
+SANE_LEASE = (
+    "typeof(address)='integer' AND address BETWEEN 1 AND 4294967295"
+    " AND typeof(state)='integer' AND state BETWEEN 2 AND 6"
+    " AND typeof(client)='blob' AND length(client) AND typeof(hardware)='blob'"
+    " AND typeof(since)='real' AND typeof(expires) IN ('real','null')"
+    " AND typeof(hostname)='text' AND typeof(relay)='blob'"
+)
+LEASE_COLUMNS = (
+    "address, state, client, CASE WHEN hardware=client THEN NULL ELSE hardware END,"
+    " since, expires, hostname, relay"
+)
+_STATES = [LeaseState(max(1, min(n, 5))) for n in range(7)]
+_STATES[EXPIRED] = LeaseState.BOUND
+
+
+def read_leases(
+    rows: Iterable[tuple[Any, ...]], told: set[int] | None = None
+) -> Iterator[Lease]:
+    """Leases from rows of `LEASE_COLUMNS` that are `SANE_LEASE`.
+
+    Args:
+        rows: They.
+        told: Takes the addresses of those whose end is in the journal.
+    """
+    # Many leases begin or end in one second; they need not have a number each.
+    one = {}.setdefault  # type: ignore[var-annotated]
+    for address, state, client, hardware, since, expires, hostname, relay in rows:
+        if state == EXPIRED and told is not None:
+            told.add(address)
+        yield Lease(
+            address,
+            _STATES[state],
+            client,
+            client if hardware is None else hardware,  # one object for both
+            one(since, since),
+            inf if expires is None else one(expires, expires),
+            INFINITE if expires is None else 0,
+            hostname,
+            relay,
+        )
+
+
+# --- the journal ------------------------------------------------------------------
+
+JOURNAL_COLUMNS = (
+    "number, at, kind, address, client, hardware, hostname, since, expires, relay, who"
+)
+
+
+def journal_row(number: int, entry: Entry) -> tuple[Any, ...]:
+    """The row of one thing that happened, in the order of the table's columns."""
+    when, kind, of, by = entry
+    if isinstance(of, Lease):
+        state: int | None = int(of.state)
+        if kind == EventKind.EXPIRED and state == LeaseState.BOUND:
+            state = EXPIRED
+        elif kind == EventKind.CLOCK:
+            state = None
+        event: Any = of
+    else:
+        state = None
+        event = event_of(number, *entry)
+    hardware, expires = event.hardware, event.expires
+    return (
+        number,
+        when,
+        int(kind),
+        state,
+        event.address,
+        event.key,
+        None if hardware == event.key else hardware,
+        event.hostname,
+        event.since,
+        None if expires == inf else expires,
+        event.relay,
+        None if by == PACKET else by,
+    )
+
+
+def read_event(row: tuple[Any, ...]) -> Event:
+    """An event from its row of `JOURNAL_COLUMNS`.
+
+    Raises:
+        ValueError: No version of ours wrote it.
+    """
+    number, at, kind, address, client, hardware, hostname, since, *rest = row
+    expires, relay, who = rest
+    return Event(
+        number,
+        at,
+        EventKind(kind),
+        address,
+        client,
+        client if hardware is None else hardware,
+        hostname,
+        since,
+        inf if expires is None else expires,
+        relay,
+        PACKET if who is None else who,
+    )
+
+
+# --- reservations -----------------------------------------------------------------
+
+RESERVATION_COLUMNS = (
+    "address, hardware, client_id, circuit_id, remote_id, hostname, settings, source,"
+    " on_conflict, expires"
+)
+
+
+def read_reservation(row: tuple[Any, ...]) -> Reservation:
+    """A reservation from its row of `RESERVATION_COLUMNS`.
+
+    Raises:
+        ValueError, TypeError, KeyError, AttributeError: No version of ours wrote it.
+    """
+    address, hardware, client_id, circuit_id, remote_id, *rest = row
+    hostname, settings, source, on_conflict, expires = rest
+    return Reservation(
+        None if address < 0 else address,
+        hardware,
+        client_id,
+        circuit_id,
+        remote_id,
+        hostname,
+        _settings(settings),
+        source,
+        OnConflict(on_conflict),
+        inf if expires is None else float(expires),
+    )
+
+
+def reservation_key(each: Reservation) -> tuple[Any, ...]:
+    """The columns that make a reservation the one it is."""
+    return (
+        -1 if each.address is None else each.address,
+        each.hardware,
+        each.client_id,
+        each.circuit_id,
+        each.remote_id,
+    )
+
+
+def reservation_row(each: Reservation) -> tuple[Any, ...]:
+    """The row of a reservation."""
+    return (
+        *reservation_key(each),
+        each.hostname,
+        None if each.settings is None else json.dumps(_plain(each.settings)),
+        each.source,
+        each.on_conflict.value,
+        None if each.expires == inf else each.expires,
+    )
+
+
+def _plain(settings: Settings) -> dict[str, Any]:
+    server = settings.next_server
+    return {
+        "options": {str(code): data.hex() for code, data in settings.options.items()},
+        "next-server": None if server is None else str(IPv4Address(server)),
+        "boot-file": settings.boot_file,
+        "server-name": settings.server_name,
+        "hostname": settings.hostname,
+        "renewal-time": settings.renewal_time,
+        "rebinding-time": settings.rebinding_time,
+        "class": settings.client_class,
+    }
+
+
+def _settings(text: str | None) -> Settings | None:
+    if text is None:
+        return None
+    read = json.loads(text)
+    server = read.get("next-server")
+    return Settings(
+        {int(code): bytes.fromhex(value) for code, value in read["options"].items()},
+        None if server is None else int(IPv4Address(server)),
+        read.get("boot-file"),
+        read.get("server-name"),
+        read.get("hostname"),
+        read.get("renewal-time"),
+        read.get("rebinding-time"),
+        read.get("class", ""),
+    )
