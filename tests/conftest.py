@@ -26,6 +26,7 @@ from dhcptwist.wire import Message, MessageType
 
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(Path(__file__).parent))  # for disks, beside this file
 
 SITE = """
 [server]

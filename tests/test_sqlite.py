@@ -6,8 +6,8 @@ import sqlite3
 from ipaddress import IPv4Address
 
 import pytest
+from disks import Disk
 from twisted.internet.defer import Deferred
-from twisted.internet.task import Clock
 
 from dhcptwist.lease import (
     EventKind,
@@ -17,17 +17,14 @@ from dhcptwist.lease import (
     Reservation,
     Settings,
 )
-from dhcptwist.storage.sqlite import SQLiteStorage
 from dhcptwist.storage.sqlite_file import Batch
-from dhcptwist.storage.sqlite_journal import PACE, StorageFailure
+from dhcptwist.storage.sqlite_journal import StorageFailure
 from dhcptwist.storage.sqlite_schema import StorageUnusable
 from dhcptwist.testing import (
     FakeClient,
-    MemoryServer,
     StorageContract,
     answer,
     ip,
-    network,
 )
 from dhcptwist.wire import MessageType
 
@@ -35,72 +32,6 @@ from dhcptwist.wire import MessageType
 DISCOVER, REQUEST = MessageType.DISCOVER, MessageType.REQUEST
 FIRST = ip("192.0.2.10")
 US = "192.0.2.1"
-
-
-class FakeReactor(Clock):
-    """A clock whose ``callFromThread`` is at once."""
-
-    def callFromThread(self, function, *arguments):
-        """Call it."""
-        function(*arguments)
-
-
-class Disk:
-    """A storage whose reactor, thread and faults are in the test's hands."""
-
-    def __init__(self, path, reservations=(), net=None):
-        self.path = path
-        self.reactor = FakeReactor()
-        self.network = network() if net is None else net
-        self.storage = SQLiteStorage(self.network, path, self.reactor, reservations)
-        self.storage.start(1000.0)
-        # The thread has nothing to do: the test takes its work.
-        journal = self.storage.journal
-        journal._work.put(None)
-        journal._thread.join()
-        journal._thread = None
-        self.server = MemoryServer(self.network, self.storage)
-        self.fault = None
-        file = self.storage.journal._file
-        self._write = file.write
-        file.write = self.write
-
-    def write(self, batch):
-        """What the journal calls; fails if told to."""
-        if self.fault is not None:
-            raise self.fault
-        return self._write(batch)
-
-    def begin(self):
-        """Let a transaction begin that is due."""
-        self.reactor.advance(PACE)
-
-    def finish(self):
-        """Do what the thread would do now."""
-        journal = self.storage.journal
-        if not journal._work.empty():
-            journal._work.put(None)
-            journal._run()
-
-    def sync(self):
-        """Write everything that waits."""
-        for _ in range(20):
-            self.begin()
-            self.finish()
-
-    def bind(self, who):
-        """A whole exchange, written."""
-        offer = self.server.receive(who.message(DISCOVER)).message
-        wanted = str(IPv4Address(offer.yiaddr))
-        self.server.receive(who.message(REQUEST, requested=wanted, server=US))
-        self.sync()
-        return self.server.sent[-1].message
-
-    def close(self):
-        """Stop as the server would."""
-        stopped = self.storage.stop()
-        self.sync()
-        answer(stopped)
 
 
 @pytest.fixture

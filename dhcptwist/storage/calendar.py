@@ -7,7 +7,7 @@ from heapq import heappop, heappush
 
 
 #: The addresses of one second, behind the second itself.
-Page = array  # of "Q": eight bytes for an address instead of an object and its place
+Page = array  # of "q": eight bytes for an address instead of an object and its place
 
 
 class Calendar:
@@ -38,7 +38,7 @@ class Calendar:
 
     def new(self, second: int) -> Page[int]:
         """The page of a second that has none."""
-        page = self.pages[second] = array("Q", (second,))
+        page = self.pages[second] = array("q", (second,))
         heappush(self._seconds, second)
         return page
 

@@ -20,6 +20,8 @@ from .sqlite_rows import JOURNAL_COLUMNS, read_event
 
 _log = Logger()
 
+_COLUMNS = ", ".join(f"journal.{each}" for each in JOURNAL_COLUMNS.split(", "))
+
 #: Rows that are indexed, and rows that are forgotten, in one go: some milliseconds,
 #: for which a packet may have to wait.
 INDEX_ROWS = 500
@@ -34,7 +36,11 @@ def tidy(connection: sqlite3.Connection, before: float) -> bool:
     """
     execute = connection.execute
     (indexed,) = execute("SELECT number FROM indexed").fetchone()
-    (last,) = execute("SELECT coalesce(max(number), 0) FROM journal").fetchone()
+    first, last = execute(
+        "SELECT (SELECT min(number) FROM journal), (SELECT max(number) FROM journal)"
+    ).fetchone()
+    if last is None:
+        return False
     upto = min(indexed + INDEX_ROWS, last)
     (old,) = execute(
         "SELECT max(number) FROM"
@@ -43,12 +49,12 @@ def tidy(connection: sqlite3.Connection, before: float) -> bool:
     ).fetchone()
     # The last one stays: its number must not be given again.
     old = min(old or 0, last - 1, upto)
-    if upto <= indexed and old <= 0:
+    if upto <= indexed and old < first:
         return False
     execute("BEGIN IMMEDIATE")
     if upto > indexed:
         _index(connection, indexed, upto)
-    if old > 0:
+    if old >= first:
         _forget(connection, old)
     execute("COMMIT")
     return True
@@ -112,38 +118,42 @@ class HistoryReader:
         until: float | None = None,
     ) -> list[Event]:
         """See `IHistory.history`."""
-        before = before or 1 << 62
-        wanted: list[str] = []
-        given: dict[str, Any] = {"before": before, "limit": limit}
-        found = "SELECT number FROM journal WHERE number < :before"
+        given: dict[str, Any] = {
+            "address": address,
+            "key": key,
+            "before": before or 1 << 62,
+            "until": until,
+            "limit": limit,
+        }
+        # One of the tables finds the rows, the latest first; the rest is looked at.
+        table, wanted = "journal", ["journal.number < :before"]
         if address is not None:
-            given["address"] = address
-            wanted.append("address = :address")
-            found = (
-                "SELECT number FROM journal_address"
-                " WHERE address = :address AND number < :before"
-            )
+            table = "journal_address"
+            wanted.append("journal.address = :address")
         if key is not None:
-            given["key"] = key
-            wanted.append("(client = :key OR hardware = :key)")
-            if address is None:
-                found = (
-                    "SELECT number FROM journal_client"
-                    " WHERE client = :key AND number < :before"
-                )
+            table = "journal_client" if address is None else table
+            wanted.append("(journal.client = :key OR journal.hardware = :key)")
         if until is not None:
-            given["until"] = until
-            wanted.append("at <= :until")
-        matches = " AND ".join(wanted) or "1"
+            wanted.append("journal.at <= :until")
+        matches = " AND ".join(wanted)
+        found = {
+            "journal": "journal",
+            "journal_address": "journal_address AS f CROSS JOIN journal"
+            " ON journal.number = f.number AND f.address = :address"
+            " AND f.number < :before",
+            "journal_client": "journal_client AS f CROSS JOIN journal"
+            " ON journal.number = f.number AND f.client = :key AND f.number < :before",
+        }[table]
+        order = "f.number" if table != "journal" else "journal.number"
+        select = f"SELECT * FROM (SELECT {_COLUMNS} FROM"
         return self._ask(
             # What is not indexed yet, and then what is.
-            f"SELECT * FROM (SELECT {JOURNAL_COLUMNS} FROM journal"
-            " WHERE number > (SELECT number FROM indexed) AND number < :before"
-            f" AND {matches} ORDER BY number DESC LIMIT :limit)"
-            f" UNION SELECT * FROM (SELECT {JOURNAL_COLUMNS} FROM journal"
-            f" WHERE number IN ({found} ORDER BY number DESC)"
-            f" AND {matches} ORDER BY number DESC LIMIT :limit)"
-            " ORDER BY number DESC LIMIT :limit",
+            f"{select} journal WHERE {matches}"
+            " AND journal.number > (SELECT number FROM indexed)"
+            " ORDER BY journal.number DESC LIMIT :limit)"
+            f" UNION ALL {select} {found} WHERE {matches}"
+            " AND journal.number <= (SELECT number FROM indexed)"
+            f" ORDER BY {order} DESC LIMIT :limit) ORDER BY 1 DESC LIMIT :limit",
             given,
         )
 

@@ -274,8 +274,10 @@ class SQLiteJournal(Journal):
         if not isinstance(result, Lease) or self.index is None:
             return None
         lease = self.index.leases.get(result.address)
-        if lease is None or lease.key != result.key or not lease.bound(when + 1):
+        if lease is None or lease.key != result.key or not lease.bound(when):
             return None
+        if lease.expires < when + 1:
+            return None  # less than a second cannot be said
         left = INFINITE if lease.expires == inf else int(lease.expires - when)
         return Lease(
             lease.address,
