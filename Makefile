@@ -16,12 +16,13 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 METADATA := pyproject.toml setup.cfg
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test fuzz lint types package clean
+.PHONY: help serve test fuzz torture lint types package clean
 
 help:
 	@echo "make serve     run the server here, on $(CONFIG)"
 	@echo "make test      run every test (ARGS=... goes to pytest)"
 	@echo "make fuzz      try odd bytes on the packet library (SECONDS=60)"
+	@echo "make torture   a thousand clients, a thousand times (SEEDS=1000)"
 	@echo "make lint      ruff: rules and format"
 	@echo "make types     mypy"
 	@echo "make package   only the test of the built package"
@@ -38,6 +39,10 @@ fuzz: $(VENV)/.installed-fuzz
 	@mkdir -p build/fuzz
 	$(BIN)/python fuzz/wire.py -max_total_time=$(SECONDS) -max_len=2000 -verbosity=0 \
 	    -artifact_prefix=build/ $(ARGS) build/fuzz
+
+# Much more of what make test tries a little: seeds of a thousand clients, kill -9.
+torture: $(VENV)/.installed-test
+	SEEDS=$(or $(SEEDS),1000) $(BIN)/python -m pytest tests/test_schedule.py $(ARGS)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -33,7 +33,8 @@ class IStorage(Interface):
 
     Every verb may answer at once, with a Deferred, or be an ``async def``.  Whatever it
     raises, or its Deferred fails with, is silence towards the client, who will ask again;
-    it is logged and counted as ``storage-failed``.  Clients retransmit: the same question
+    it is counted as ``storage-failed`` and logged, now and then; an exception with a true
+    attribute ``is_logged`` is only counted, for the storage has said it.  Clients retransmit: the same question
     may come twice, and must then have the same answer.
 
     A storage need not know any subnet: it may return whatever it likes.  What is missing

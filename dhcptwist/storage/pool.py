@@ -27,20 +27,12 @@ from ..lease import (
     Silence,
     format_holder,
 )
-from ..network import Subnet
+from .granting import Granting
 from .index import Area
-from .waiting import Waiting
 
 
 _log = Logger()
 _NOTHING = Settings()
-
-#: A client that has to wait for its reserved address comes back at least this often,
-#: and gets at least this long, in seconds.
-TEMPORARY_TIME = 60
-
-#: A client whose reserved address rests or was revoked comes back after so many seconds.
-RETRY_TIME = 300
 
 #: A declined address that is reserved rests this long at most, in seconds: nobody else
 #: can have it, and its owner is the one who suffers.
@@ -48,7 +40,7 @@ RESERVED_DECLINE_HOLD = 600
 
 
 @implementer(IStorage)
-class PoolStorage(Waiting):
+class PoolStorage(Granting):
     """Static and dynamic addresses in one pool.
 
     Override `reservation_for` to ask another system who a client is.  See `PoolState`
@@ -74,7 +66,7 @@ class PoolStorage(Waiting):
 
     def offer(self, client: Client, when: float) -> Any:
         """See `IStorage.offer`; the order is that of RFC 2131 section 4.3.1."""
-        self._recognise(client, when)
+        self.recognise(client, when)
         found = self.reservation_for(client)
         if found is None:
             return self._offer(client, when, None)
@@ -82,7 +74,7 @@ class PoolStorage(Waiting):
 
     def commit(self, client: Client, address: int, when: float) -> Any:
         """See `IStorage.commit`."""
-        self._recognise(client, when)
+        self.recognise(client, when)
         found = self.reservation_for(client)
         if found is None:
             return self._commit(client, address, when, None)
@@ -92,7 +84,7 @@ class PoolStorage(Waiting):
 
     def configure(self, client: Client, when: float) -> Any:
         """See `IStorage.configure`."""
-        self._recognise(client, when)
+        self.recognise(client, when)
         found = self.reservation_for(client)
         return self.once_known(found, client, lambda r: (r and r.settings) or _NOTHING)
 
@@ -102,7 +94,7 @@ class PoolStorage(Waiting):
         The client must be the holder; where its message has no identifier, as some
         clients' last words have none, its hardware address tells.
         """
-        self._recognise(client, when)
+        self.recognise(client, when)
         index = self.index
         offered = index.offer_of.get(client.key)
         if not address:
@@ -111,7 +103,7 @@ class PoolStorage(Waiting):
             return False
         lease = index.leases.get(address)
         area = index.area_of(address)
-        if lease is None or area is None or not self._is_holder(client, lease):
+        if lease is None or area is None or not self.is_holder(client, lease):
             return False
         if lease.state not in {LeaseState.BOUND, LeaseState.REVOKED}:
             return False
@@ -121,7 +113,7 @@ class PoolStorage(Waiting):
 
     def decline(self, client: Client, address: int, when: float) -> Any:
         """See `IStorage.decline`: only from whom the address was given or offered."""
-        self._recognise(client, when)
+        self.recognise(client, when)
         index = self.index
         area = index.area_of(address)
         lease = index.leases.get(address)
@@ -131,10 +123,10 @@ class PoolStorage(Waiting):
         offered = offer is not None and offer.key == client.key
         bound = lease is not None and lease.bound(when)
         if not offered and not (
-            lease is not None and bound and self._is_holder(client, lease)
+            lease is not None and bound and self.is_holder(client, lease)
         ):
             return False
-        if bound and lease is not None and not self._is_holder(client, lease):
+        if bound and lease is not None and not self.is_holder(client, lease):
             return False
         rest = float(area.subnet.decline_hold)
         if address in self.reserved.by_address:
@@ -177,51 +169,14 @@ class PoolStorage(Waiting):
             if address is not None and subnet is not None:
                 blocker = self.blocker(reservation, client.key, when)
                 if blocker is None:
-                    return self._propose(client, subnet, address, when, settings)
-                until = self._patience(blocker, when)
+                    return self.propose(client, subnet, address, when, settings)
+                until = self.patience(blocker, when)
         self.expire(when)
         chosen = self.choose(client, when)
         if chosen is None:
             return Silence.POOL_EXHAUSTED
         subnet, address = chosen
-        return self._propose(client, subnet, address, when, settings, until)
-
-    def _propose(
-        self,
-        client: Client,
-        subnet: Subnet,
-        address: int,
-        when: float,
-        settings: Settings | None,
-        until: float = inf,
-    ) -> Lease:
-        """Hold an address for a client and say so."""
-        index = self.index
-        duration = subnet.duration(client.requested_time)
-        if until != inf:
-            duration = min(duration, max(int(until - when), TEMPORARY_TIME))
-        hold = when + subnet.offer_hold
-        offer = Lease(
-            address,
-            LeaseState.OFFERED,
-            client.key,
-            client.hardware,
-            when,
-            hold,
-            duration,
-            "",
-            b"",
-            settings,
-        )
-        held = index.offers.get(address)
-        if (
-            held is None
-            or held.key != client.key
-            or held.expires < when + subnet.offer_hold / 2
-        ):
-            # Retransmissions need not prolong it each time.
-            index.hold(index.area(subnet), offer)
-        return offer
+        return self.propose(client, subnet, address, when, settings, until)
 
     def _commit(
         self,
@@ -244,10 +199,10 @@ class PoolStorage(Waiting):
                 if blocker is None:
                     if address != wanted:
                         return Refused("another address is reserved for you")
-                    return self._bind(client, area, address, when, settings)
+                    return self.bind(client, area, address, when, settings)
                 if address == wanted:
                     return Refused("your reserved address is not free yet")
-                until = self._patience(blocker, when)
+                until = self.patience(blocker, when)
         return self._commit_dynamic(client, area, address, when, reservation, until)
 
     def _commit_dynamic(
@@ -268,6 +223,8 @@ class PoolStorage(Waiting):
             and lease.key == client.key
             and lease.state in (LeaseState.BOUND, LeaseState.RELEASED)
         )
+        if self._has_another(client, address, when):
+            return Refused("another address is yours")
         refused = self._refusal(client, lease, address, when, reservation, mine=mine)
         if refused is not None:
             return refused
@@ -286,11 +243,25 @@ class PoolStorage(Waiting):
             or (offer is not None and offer.key == client.key)
             or client.state == ClientState.SELECTING
         ):
-            return self._bind(client, area, address, when, settings, until)
+            return self.bind(client, area, address, when, settings, until)
         if index.of_client(client.key, client.subnets) is not None:
             # "If the client's notion of its IP address is not correct …"
             return Refused("another address is yours")
         return None
+
+    def _has_another(self, client: Client, address: int, when: float) -> bool:
+        """Whether a client asks for an address that it has left for another.
+
+        It may be a REQUEST that was long on its way, or the repetition of one; to grant
+        it would end the lease that the client uses now.  Nobody is offered another
+        address without a reason, and then the offer is known.
+        """
+        index = self.index
+        current = index.of_client(client.key, client.subnets)
+        if current is None or current.address == address or not current.bound(when):
+            return False
+        offer = index.offers.get(address)
+        return offer is None or offer.key != client.key
 
     def _refusal(
         self,
@@ -337,91 +308,8 @@ class PoolStorage(Waiting):
             client.requested = 0
             chosen = self.choose(client, when, avoid=lease.address)
             if chosen is not None:
-                self._propose(client, *chosen, when, settings)
+                self.propose(client, *chosen, when, settings)
                 return Refused("reserved for another client")
-        return self._bind(
+        return self.bind(
             client, area, lease.address, when, settings, lease.expires, least=1
-        )
-
-    def _bind(
-        self,
-        client: Client,
-        area: Area,
-        address: int,
-        when: float,
-        settings: Settings | None,
-        until: float = inf,
-        least: int = TEMPORARY_TIME,
-    ) -> Any:
-        """Make the lease, and end the one the client leaves on the same link."""
-        index = self.index
-        key = client.key
-        duration = area.subnet.duration(client.requested_time)
-        if until != inf:
-            duration = min(duration, max(int(until - when), least))
-        old = index.leases.get(address)
-        same = old is not None and old.key == key and old.bound(when)
-        began, ends = self.seconds_of(when, duration)
-        lease = Lease(
-            address,
-            LeaseState.BOUND,
-            key,
-            client.hardware or (old.hardware if old is not None and same else b""),
-            old.since if old is not None and same else began,
-            # Never less than the client believes to have, in case this ACK is lost.
-            max(ends, old.expires) if old is not None and same else ends,
-            duration,
-            client.hostname,
-            client.relay or (old.relay if old is not None and same else b""),
-            settings,
-        )
-        changes = [(EventKind.RENEWED if same else EventKind.BOUND, lease)]
-        for subnet in client.subnets:
-            other = index.area(subnet)
-            had = other.clients.get(key)
-            if had is not None and had != address:
-                left = index.leases[had]
-                if left.state in (LeaseState.BOUND, LeaseState.REVOKED):
-                    ended = self.ended(left, when)
-                    index.put(other, ended)
-                    changes.append((EventKind.RELEASED, ended))
-                if other is not area:
-                    other.clients.pop(key, None)
-        index.put(area, lease)
-        offered = index.offer_of.get(key)
-        if offered is not None:
-            index.drop_offer(offered)
-        index.drop_offer(address)
-        return self.journal.keep(lease, when, changes)
-
-    def _recognise(self, client: Client, when: float) -> None:
-        """Find a client again that no longer sends its identifier.
-
-        A boot ROM and the system it boots, or a client's last RELEASE, may leave it
-        out; the lease by the same hardware address on the same link is then meant.
-        """
-        self.now = when
-        index = self.index
-        if client.key is client.hardware and client.hardware in index.by_hardware:
-            lease = index.leases[index.by_hardware[client.hardware]]
-            if (
-                lease.hardware == client.hardware
-                and client.subnet_of(lease.address) is not None
-                and index.of_client(client.key, client.subnets) is None
-            ):
-                client.key = lease.key
-
-    @staticmethod
-    def _patience(blocker: Lease, when: float) -> float:
-        """Until when a client should wait for its reserved address."""
-        if blocker.state == LeaseState.BOUND:
-            return blocker.expires
-        # It may be free any moment: the client should come and look.
-        return min(blocker.expires, when + RETRY_TIME)
-
-    def _is_holder(self, client: Client, lease: Lease) -> bool:
-        return lease.key == client.key or (
-            not client.identifier
-            and bool(client.hardware)
-            and lease.hardware == client.hardware
         )

@@ -47,7 +47,7 @@ class ReservationIndex:
         """Take one out."""
         self._sorted = None
         who = reservation.who
-        left = tuple(each for each in self._by_who[who] if each is not reservation)
+        left = tuple(each for each in self._by_who[who] if each != reservation)
         if left:
             self._by_who[who] = left
         else:

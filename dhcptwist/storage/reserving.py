@@ -149,6 +149,8 @@ class Reserving(PoolState):
     ) -> Deferred[None]:
         """See `IReservations.cancel`."""
         self.now = when
+        if reservation not in self.reserved.of(reservation.who):
+            return succeed(None)
         self._take_out(reservation)
         by = by or reservation.source
         return _deferred(self.journal.keep(None, when, by=by, removed=[reservation]))

@@ -140,6 +140,7 @@ class SQLiteFile:
             # FULL syncs the write-ahead log at each commit: the ACK may leave after it.
             connection.execute("PRAGMA synchronous=FULL")
             connection.execute("PRAGMA temp_store=MEMORY")
+            _write_back(connection)
             (number,) = connection.execute("SELECT max(number) FROM journal").fetchone()
         except BaseException:
             connection.close()
@@ -227,8 +228,8 @@ class SQLiteFile:
                     _put(connection, entries[at : at + _ROWS[-1]], first + at)
                 _put_others(connection, batch)
                 connection.execute("COMMIT")
-        except BaseException as error:
-            self._roll_back(error)
+        except BaseException:
+            self._roll_back()
             raise
         self._number += len(entries)
         return first
@@ -245,8 +246,8 @@ class SQLiteFile:
         connection = self._connected()
         try:
             return tidy(connection, before)
-        except BaseException as error:
-            self._roll_back(error)
+        except BaseException:
+            self._roll_back()
             raise
 
     def _connected(self) -> sqlite3.Connection:
@@ -260,21 +261,34 @@ class SQLiteFile:
         assert self._connection is not None
         return self._connection
 
-    def _roll_back(self, error: BaseException) -> None:
+    def _roll_back(self) -> None:
         """Back to what is on disk.
 
-        After anything but a lock the connection is not to be trusted with what it
-        remembers of the file: a sync that failed may have written all, some or nothing.
+        The connection stays if it can: it knows where in its log the transaction began
+        that could not be synced, and writes over it.
         """
         assert self._connection is not None
-        with suppress(sqlite3.Error):
+        try:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
-            if "locked" in str(error):
-                return
-        connection, self._connection = self._connection, None
-        with suppress(sqlite3.Error):
-            connection.close()
+        except sqlite3.Error:
+            connection, self._connection = self._connection, None
+            with suppress(sqlite3.Error):
+                connection.close()
+
+
+def _write_back(connection: sqlite3.Connection) -> None:
+    """Bring what the log holds into the file itself, synced.
+
+    After a sync that failed, the system may take pages of the log for written that are
+    in its memory only; whatever is appended behind them would be lost with them.
+
+    Raises:
+        sqlite3.Error: It could not be done.
+    """
+    busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    if busy:
+        raise sqlite3.OperationalError("database is locked by who reads it")
 
 
 def _put(connection: sqlite3.Connection, entries: Sequence[Entry], first: int) -> None:

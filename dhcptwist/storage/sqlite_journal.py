@@ -32,12 +32,18 @@ PACE = 0.003
 #: Transactions that the figures of `Status` are about.
 RECENT = 1000
 
+#: Seconds without a failure after which a disk is believed to be well again.
+QUIET = 10.0
+
 #: Ticks of a busy server after which the journal is tidied all the same.
 PATIENT_TICKS = 30
 
 
 class StorageFailure(Exception):  # noqa: N818 - "failure" says it
     """What was decided could not be written, and is undone."""
+
+    #: The journal has said so in the log, once for all of them.
+    is_logged = True
 
 
 class SQLiteJournal(Journal):
@@ -73,6 +79,7 @@ class SQLiteJournal(Journal):
         self._began = 0.0
         self._idle: list[Deferred[None]] = []
         self._failing = False
+        self._failed_at = 0.0
         self._tidying = False
         self._untidied = 0
         self._figures = {
@@ -218,8 +225,7 @@ class SQLiteJournal(Journal):
         if failure is None:
             self._count(len(batch.entries))
             if self._failing:
-                self._failing = False
-                _log.info("{path} can be written again", path=self._file.path)
+                self._see_it_is_well()
             if self._results:
                 self._schedule()
             if self._listeners:
@@ -240,6 +246,12 @@ class SQLiteJournal(Journal):
         figures["largest"] = max(figures["largest"], rows)
         self._recent.append((rows, self._reactor.seconds() - self._oldest))
 
+    def _see_it_is_well(self) -> None:
+        # A disk that fails now and then would say so for each transaction.
+        if self._reactor.seconds() - self._failed_at >= QUIET:
+            self._failing = False
+            _log.info("{path} can be written again", path=self._file.path)
+
     def _fail(
         self,
         results: list[tuple[Deferred[Any], Any, float]],
@@ -247,6 +259,7 @@ class SQLiteJournal(Journal):
         failure: Failure,
     ) -> None:
         self._figures["failed"] += 1
+        self._failed_at = self._reactor.seconds()
         if not self._failing:
             self._failing = True
             _log.error(

@@ -187,6 +187,8 @@ class DHCPProtocol(DatagramProtocol):
 
     def _storage_failed(self, failure: Failure) -> None:
         self.counters.silences[Silence.STORAGE_FAILED] += 1
+        if getattr(failure.value, "is_logged", False):
+            return  # the storage has told of its trouble itself
         self._complain("The storage failed; its clients get no answer", failure)
 
     def _bug(self, failure: Failure) -> None:
