@@ -75,7 +75,7 @@ def test_every_question(tmp_path, monkeypatch, groups, ages):
     reader = HistoryReader(file.path)
     for group, age in zip(groups, ages, strict=False):
         write(file, group)
-        file.tidy(float(age))
+        file.tidy(float(age), 1000.0)
         everything = reader.events(0, 1000)
         newest = list(reversed(everything))
         assert [each.number for each in everything] == sorted(
@@ -122,7 +122,7 @@ class TestForgetting:
         write(file, [(1, b"\x01aaaaaa", b"\x01aaaaaa", n) for n in range(35)])
         reader = HistoryReader(file.path)
         left = []
-        while file.tidy(1000.0):
+        while file.tidy(1000.0, 1000.0):
             left.append(len(reader.events(0, 100)))
         assert left == [25, 15, 5, 1]
         assert reader.events(0, 100)[0].number == 35
@@ -130,8 +130,8 @@ class TestForgetting:
     def test_what_is_young_stays(self, file):
         """Nothing is forgotten before its time; then there is nothing to do."""
         write(file, [(1, b"\x01aaaaaa", b"\x01aaaaaa", n) for n in range(35)])
-        assert file.tidy(0.0)
-        assert not file.tidy(0.0)
+        assert file.tidy(0.0, 1000.0)
+        assert not file.tidy(0.0, 1000.0)
         assert len(HistoryReader(file.path).events(0, 100)) == 35
 
 
@@ -145,7 +145,7 @@ def test_a_long_journal_is_not_searched(file):
             " x'', NULL FROM n"
         )
     file._number = 60001
-    while file.tidy(0.0):
+    while file.tidy(0.0, 1000.0):
         pass
     steps = []
 

@@ -392,6 +392,69 @@ class TestClock:
         again.close()
 
 
+    def test_a_renewal_behind_the_step(self, disk):
+        """In the same transaction: what the client was told is what is written."""
+        who = FakeClient()
+        disk.bind(who)
+        disk.server.now += 1800
+        disk.storage.now = disk.server.now
+        disk.storage.clock_stepped(86400.0)
+        disk.server.now += 86400
+        ack = renew(disk, who)
+        assert ack.get("dhcp-lease-time") == HOUR
+        disk.close()
+        again = Disk(disk.path, when=disk.server.now)
+        assert again.storage.index.leases[FIRST].expires == disk.server.now + HOUR
+        again.close()
+
+    @pytest.mark.parametrize("by", [86400.0, -86400.0])
+    def test_a_write_that_fails_behind_the_step(self, disk, by):
+        """What is left is what was left, by either clock."""
+        who = FakeClient()
+        disk.bind(who)
+        disk.server.now += 3000
+        disk.fault = FULL
+        disk.server.receive(who.message(REQUEST, ciaddr="192.0.2.10"))
+        disk.begin()
+        disk.storage.clock_stepped(by)
+        disk.server.now += by
+        disk.sync()
+        assert disk.server.sent[-1].message.get("dhcp-lease-time") == 600
+
+    def test_ends_are_not_told_again(self, disk):
+        """Neither by a step, nor by a write that failed."""
+        who = FakeClient()
+        disk.bind(who)
+        disk.tick(2 * HOUR)
+        disk.storage.clock_stepped(5000.0)
+        disk.server.now += 5000
+        disk.tick()
+        disk.fault = FULL
+        disk.server.receive(who.message(DISCOVER))
+        taken = who.message(REQUEST, requested="192.0.2.10", server=US)
+        disk.server.receive(taken)
+        disk.sync()
+        disk.fault = None
+        disk.tick()
+        assert disk.kinds() == ["bound", "expired", "clock"]
+
+    def test_the_order_after_a_gap(self, tmp_path):
+        """Who ended first is given first, though its renewal stood elsewhere."""
+        disk = Disk(tmp_path / "leases.sqlite")
+        clients = [FakeClient(f"02:00:00:00:00:0{n}") for n in range(4)]
+        for n, who in enumerate(clients):
+            disk.server.now = 1000.0 + n
+            disk.bind(who)
+        disk.server.now = 2000.0
+        renew(disk, clients[0])
+        disk.tick(10 * HOUR)
+        given = [
+            disk.bind(FakeClient(f"02:00:00:00:01:0{n}")).yiaddr for n in range(4)
+        ]
+        assert given == [FIRST + 1, FIRST + 2, FIRST + 3, FIRST]
+        disk.close()
+
+
 class TestFigures:
     """What `Status` tells of the disk."""
 
@@ -411,7 +474,7 @@ class TestFigures:
         journal = disk.storage.journal
         tidy = journal._file.tidy
 
-        def failing(_):
+        def failing(*_):
             raise FULL
 
         journal._file.tidy = failing
@@ -427,7 +490,7 @@ class TestFigures:
             disk.storage.journal.keep(None, 1000.0)
             disk.storage.clock_ticked(1000.0)
         assert any(
-            isinstance(disk.storage.journal._work.get(), float)
+            isinstance(disk.storage.journal._work.get(), tuple)
             for _ in range(disk.storage.journal._work.qsize())
         )
         disk.storage.journal._tidying = False

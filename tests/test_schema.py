@@ -270,5 +270,5 @@ class TestWhileItRuns:
         assert disk.server.sent[-1].message.type == MessageType.OFFER
         assert path.read_bytes() == b""
         with pytest.raises(FileNotFoundError, match="replaced by another file"):
-            disk.storage.journal._file.tidy(0.0)
+            disk.storage.journal._file.tidy(0.0, 0.0)
         disk.close()

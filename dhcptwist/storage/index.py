@@ -189,7 +189,8 @@ class LeaseIndex:
                 clients[old.key] = address
             if old.hardware and old.hardware != old.key:
                 self.by_hardware[old.hardware] = address
-            if old.state == LeaseState.RELEASED:
+            told = old.queued is None and old.expires != inf
+            if told or old.state == LeaseState.RELEASED:
                 area.free.give_back(address)
             else:
                 area.free.remove(address)
@@ -252,8 +253,8 @@ class LeaseIndex:
                 lease.queued = None
                 if lease.state == LeaseState.RELEASED:
                     continue  # given back when it was released
-                if lease.held(when):
-                    self._queue(lease, None)
+                if lease.expires >= page[0] or lease.held(when):
+                    self._queue(lease, None)  # it was renewed since: in its turn
                     continue
                 area = self.area_of(address)
                 if (
@@ -283,14 +284,12 @@ class LeaseIndex:
                 for offer in area.lapses
                 if self.offers.get(offer.address) is offer
             )
-        self._ends = Calendar()
+        self._ends = ends = Calendar()
         for lease in every.values():
             lease.since += by
             lease.expires += by
-            lease.queued = None
-        for lease in self.leases.values():
-            if lease.state != LeaseState.RELEASED:
-                self._queue(lease, None)
+            if lease.queued is not None:  # else its end was told, or never comes
+                lease.queued = ends.note(int(lease.expires) + 1, lease.address)
         return list(self.leases.values())
 
     # --- offers -------------------------------------------------------------------

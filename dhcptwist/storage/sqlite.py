@@ -23,10 +23,12 @@ from zope.interface import implementer
 from ..interfaces import IHistory, IProber
 from ..lease import Event, Lease, Reservation
 from ..network import Network
+from .journal import EXPIRY
 from .pool import PoolStorage
 from .sqlite_file import SQLiteFile
 from .sqlite_history import HistoryReader
 from .sqlite_journal import SQLiteJournal
+from .state import keep_quietly
 
 
 _log = Logger()
@@ -66,6 +68,7 @@ class SQLiteStorage(PoolStorage):
         self._reactor = reactor
         self._reader = HistoryReader(path)
         self._times_unkept = 0.0
+        self._aside: list[Reservation] = []
 
     def start(self, when: float) -> None:
         """See `IStorageService.start`.
@@ -96,6 +99,9 @@ class SQLiteStorage(PoolStorage):
             reservations = self._moved_back(leases, reservations, behind)
             leases.sort(key=lambda lease: lease.expires)
         self.index.load(leases, when, told)
+        ended = [each for each in reservations if each.expires <= when]
+        if ended:
+            keep_quietly(self.journal.keep(None, when, by=EXPIRY, removed=ended))
         for each in reservations:
             if each.expires > when:
                 self._load_reservation(each)
@@ -134,6 +140,7 @@ class SQLiteStorage(PoolStorage):
                     pushed=pushed,
                     source=pushed.source,
                 )
+                self._aside.append(pushed)
                 return
         self.reserved.add(pushed)
 
@@ -153,16 +160,22 @@ class SQLiteStorage(PoolStorage):
         if self._times_unkept:
             by, self._times_unkept = self._times_unkept, 0.0
             everything = self.reserved.page(None, len(self.reserved), None)
-            lasting = [each for each in everything if each.expires != inf]
+            lasting = [e for e in [*everything, *self._aside] if e.expires != inf]
             leases = list(self.index.leases.values())
             self._keep_times(self.journal.moved(leases, lasting, when, by), by)
         self.journal.tick(when)
 
     def clock_stepped(self, by: float) -> Deferred[None] | None:
         """See `IClockListener`: should the file not take it now, it is tried again."""
+        self.journal.clock_stepped(by)
         moved = super().clock_stepped(by)
         self._keep_times(moved, by)
         return None
+
+    def shift_reservations(self, by: float) -> list[Reservation]:
+        """Those that are not in force are in the file, too, and may be again."""
+        self._aside = [replace(each, expires=each.expires + by) for each in self._aside]
+        return [*super().shift_reservations(by), *self._aside]
 
     def _keep_times(self, kept: Deferred[None] | None, by: float) -> None:
         def unkept(_: Any) -> None:

@@ -26,7 +26,7 @@ from .sqlite_rows import (
     reservation_key,
     reservation_row,
 )
-from .sqlite_schema import StorageUnusable, explained, prepare
+from .sqlite_schema import StorageUnusable, explained, prepare, see_whose
 
 
 _log = Logger()
@@ -101,6 +101,7 @@ class SQLiteFile:
             self._take_lock()
             # Who is where, and when, is nobody's business: SQLite would let all read.
             os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640))
+            see_whose(self.path)
             self._connect(new=True)
         except (OSError, sqlite3.Error) as error:
             self.close()
@@ -234,7 +235,7 @@ class SQLiteFile:
         self._number += len(entries)
         return first
 
-    def tidy(self, before: float) -> bool:
+    def tidy(self, before: float, now: float) -> bool:
         """Index some of the journal, and forget some of what is older than ``before``.
 
         Returns:
@@ -245,7 +246,7 @@ class SQLiteFile:
         """
         connection = self._connected()
         try:
-            return tidy(connection, before)
+            return tidy(connection, before, now)
         except BaseException:
             self._roll_back()
             raise

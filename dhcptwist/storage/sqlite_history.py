@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
+from math import inf
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -28,8 +29,11 @@ INDEX_ROWS = 500
 FORGET_ROWS = 1000
 
 
-def tidy(connection: sqlite3.Connection, before: float) -> bool:
+def tidy(connection: sqlite3.Connection, before: float, now: float) -> bool:
     """Index some rows, and forget some that are older than ``before``.
+
+    Only from the front, up to the first that is young: a row in between may have its time
+    from a clock that was not set yet.  One from far in the future counts as old.
 
     Returns:
         Whether there is more to do.
@@ -42,13 +46,15 @@ def tidy(connection: sqlite3.Connection, before: float) -> bool:
     if last is None:
         return False
     upto = min(indexed + INDEX_ROWS, last)
-    (old,) = execute(
-        "SELECT max(number) FROM"
-        " (SELECT number, at FROM journal ORDER BY number LIMIT ?) WHERE at < ?",
-        (FORGET_ROWS, before),
-    ).fetchone()
-    # The last one stays: its number must not be given again.
-    old = min(old or 0, last - 1, upto)
+    old = 0
+    if before != -inf:
+        young, seen = execute(
+            "SELECT min(CASE WHEN at BETWEEN ? AND ? THEN number END), max(number) FROM"
+            " (SELECT number, at FROM journal ORDER BY number LIMIT ?)",
+            (before, now + (now - before), FORGET_ROWS),
+        ).fetchone()
+        # The last one stays: its number must not be given again.
+        old = min(seen if young is None else young - 1, last - 1, upto)
     if upto <= indexed and old < first:
         return False
     execute("BEGIN IMMEDIATE")
@@ -64,7 +70,7 @@ def _index(connection: sqlite3.Connection, after: int, upto: int) -> None:
     span = (after, upto)
     connection.execute(
         "INSERT OR IGNORE INTO journal_address SELECT address, number FROM journal"
-        " WHERE number > ? AND number <= ? AND address ORDER BY address, number",
+        " WHERE number > ? AND number <= ? ORDER BY address, number",
         span,
     )
     connection.execute(

@@ -67,7 +67,7 @@ class SQLiteJournal(Journal):
         self._reactor = reactor
         self._file = file
         self._history = history
-        self._work: SimpleQueue[Batch | float | None] = SimpleQueue()
+        self._work: SimpleQueue[Batch | tuple[float, float] | None] = SimpleQueue()
         self._thread: Thread | None = None
         self._waiting = Batch()
         self._waiting_since = 0.0
@@ -82,6 +82,7 @@ class SQLiteJournal(Journal):
         self._failed_at = 0.0
         self._tidying = False
         self._untidied = 0
+        self._untidy = False
         self._figures = {
             "transactions": 0,
             "rows": 0,
@@ -134,6 +135,9 @@ class SQLiteJournal(Journal):
             self._waiting_since = self._reactor.seconds()
         for kind, lease in changes:
             waiting.entries.append((when, kind, lease, by))
+        if waiting.times:
+            # All times are about to be written anew: these are later still.
+            waiting.times += map(_times, (lease for _, lease in changes))
         if added or removed:
             waiting.entries += reserved(when, by, added, removed)
             waiting.reservations.append((tuple(removed), tuple(added)))
@@ -153,16 +157,23 @@ class SQLiteJournal(Journal):
         """See `Journal.moved`."""
         # As they are now; what waits already is written before these, and what comes
         # later behind them.
-        self._waiting.times = [
-            (each.since, None if each.expires == inf else each.expires, each.address)
-            for each in leases
-        ]
+        self._waiting.times = [_times(each) for each in leases]
         if reservations:
             self._waiting.reservations.append(((), tuple(reservations)))
         kept: Deferred[None] = self.keep(
             None, when, [(EventKind.CLOCK, clock_set(when, by))], CLOCK
         )
         return kept
+
+    def clock_stepped(self, by: float) -> None:
+        """What waits was asked by the old clock; its leases are about to be moved."""
+        waiting = self._waiting
+        waiting.entries = [
+            (when + by, kind, of, who) for when, kind, of, who in waiting.entries
+        ]
+        self._results = [(k, result, when + by) for k, result, when in self._results]
+        if self._under_way is not None:
+            self._under_way = [(k, r, when + by) for k, r, when in self._under_way]
 
     def unfinished(self) -> list[Change]:
         """See `Journal.unfinished`."""
@@ -210,7 +221,7 @@ class SQLiteJournal(Journal):
                 if isinstance(work, Batch):
                     first = self._file.write(work)
                 else:
-                    self._file.tidy(work)
+                    self._file.tidy(*work)
             except Exception:  # noqa: BLE001 - whatever it is, its requests fail by it
                 failure = Failure()
             if isinstance(work, Batch):
@@ -315,13 +326,20 @@ class SQLiteJournal(Journal):
             return
         self._untidied = 0
         self._tidying = True
-        self._work.put(when - self._history)
+        self._work.put((when - self._history, when))
 
     def _tidied(self, failure: Failure | None) -> None:
         self._tidying = False
-        if failure is not None and not self._failing:
+        said, self._untidy = self._untidy, failure is not None
+        if failure is not None and not self._failing and not said:
             _log.warn(
                 "The journal in {path} could not be tidied ({why}); it is tried again",
                 path=self._file.path,
                 why=failure.getErrorMessage(),
             )
+
+
+def _times(lease: Lease) -> tuple[float, float | None, int]:
+    """A lease's times, as they are written anew."""
+    expires = None if lease.expires == inf else lease.expires
+    return lease.since, expires, lease.address

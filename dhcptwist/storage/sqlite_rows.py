@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Address
 from math import inf
+from types import NoneType
 from typing import Any
 
 from ..lease import (
@@ -31,6 +32,7 @@ SANE_LEASE = (
     " AND typeof(client)='blob' AND length(client) AND typeof(hardware)='blob'"
     " AND typeof(since)='real' AND typeof(expires) IN ('real','null')"
     " AND typeof(hostname)='text' AND typeof(relay)='blob'"
+    " AND since BETWEEN -1e11 AND 1e11 AND coalesce(expires, 0) BETWEEN -1e11 AND 1e11"
 )
 LEASE_COLUMNS = (
     "address, state, client, CASE WHEN hardware=client THEN NULL ELSE hardware END,"
@@ -74,6 +76,13 @@ JOURNAL_COLUMNS = (
 )
 
 
+_MAYBE_BYTES, _MAYBE_TEXT = (bytes, NoneType), (str, NoneType)
+_EVENT_TYPES: tuple[Any, ...] = (
+    *(int, float, int, int, bytes, _MAYBE_BYTES, str),
+    *(float, (float, NoneType), bytes, _MAYBE_TEXT),
+)
+
+
 def journal_row(number: int, entry: Entry) -> tuple[Any, ...]:
     """The row of one thing that happened, in the order of the table's columns."""
     when, kind, of, by = entry
@@ -112,6 +121,8 @@ def read_event(row: tuple[Any, ...]) -> Event:
     """
     number, at, kind, address, client, hardware, hostname, since, *rest = row
     expires, relay, who = rest
+    if not all(isinstance(*each) for each in zip(row, _EVENT_TYPES, strict=True)):
+        raise ValueError("a column is of another type")
     return Event(
         number,
         at,

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from contextlib import closing
 from importlib.resources import files
 from pathlib import Path
+from urllib.parse import quote
 
 from twisted.logger import Logger
 
@@ -19,6 +21,29 @@ SCHEMA = 2
 
 class StorageUnusable(Exception):  # noqa: N818 - it says what is wrong with it
     """The storage cannot be opened; the message says why and what to do."""
+
+
+def see_whose(path: Path) -> None:
+    """Look at a file without touching it: closing another's could write its log back.
+
+    Raises:
+        StorageUnusable: It is another program's.
+        sqlite3.Error: It is no SQLite file.
+    """
+    uri = f"file:{quote(str(path.absolute()))}?mode=ro"
+    with closing(sqlite3.connect(uri, uri=True)) as connection:
+        try:
+            (application,) = connection.execute("PRAGMA application_id").fetchone()
+            (tables,) = connection.execute(
+                "SELECT count(*) FROM sqlite_master"
+            ).fetchone()
+        except sqlite3.OperationalError:
+            return  # it has a log that only a writer can read: ours, as a rule
+    if application != APPLICATION_ID and (tables or application):
+        raise StorageUnusable(
+            f"{path} is not a lease file of dhcptwist; name another one, and this is"
+            " left as it is"
+        )
 
 
 def prepare(connection: sqlite3.Connection, path: Path) -> None:
@@ -37,10 +62,7 @@ def prepare(connection: sqlite3.Connection, path: Path) -> None:
         _run(connection, f"sqlite-{SCHEMA}.sql", SCHEMA)
         return
     if application != APPLICATION_ID:
-        raise StorageUnusable(
-            f"{path} is not a lease file of dhcptwist; name another one, and this is"
-            " left as it is"
-        )
+        raise StorageUnusable(f"{path} is not a lease file of dhcptwist")
     if version > SCHEMA:
         raise StorageUnusable(
             f"{path} has schema {version}, written by a newer dhcptwist; this one knows"

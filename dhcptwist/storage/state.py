@@ -77,7 +77,11 @@ class PoolState:
         """See `IClockListener`: every time moves, so nobody's remaining time does."""
         self.now += by
         moved = self.index.shift(by, self.journal.unfinished())
-        return self.journal.moved(moved, self.reserved.shift(by), self.now, by)
+        return self.journal.moved(moved, self.shift_reservations(by), self.now, by)
+
+    def shift_reservations(self, by: float) -> list[Reservation]:
+        """Move the ends of those that have one; what was moved."""
+        return self.reserved.shift(by)
 
     def clock_ticked(self, when: float) -> None:
         """See `IClockListener`: what has ended is told, even if nobody asks."""
