@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -255,6 +256,18 @@ class TestWhileItRuns:
         assert disk.bind(new).type == MessageType.ACK
         disk.close()
         assert len(rows(path)) == 2
+
+    def test_the_log_taken_for_left_over(self, path):
+        """What was in it is written back; nothing that was ACKed is lost."""
+        disk = Disk(path)
+        disk.bind(FakeClient())
+        path.with_name("leases.sqlite-wal").unlink()
+        assert disk.bind(FakeClient("02:00:00:00:00:02")).type == MessageType.ACK
+        copy = path.with_name("copy.sqlite")
+        for end in ("", "-wal"):
+            shutil.copy(f"{path}{end}", f"{copy}{end}")
+        assert len(rows(copy)) == 2
+        disk.close()
 
     def test_replaced(self, path, logged_failures):
         """Another file in its place is not written to."""

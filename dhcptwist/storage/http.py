@@ -16,7 +16,12 @@ from uuid import uuid4
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
-from twisted.internet.defer import Deferred, DeferredSemaphore, succeed
+from twisted.internet.defer import (
+    CancelledError,
+    Deferred,
+    DeferredSemaphore,
+    succeed,
+)
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.ssl import Certificate, trustRootFromCertificates
@@ -209,15 +214,19 @@ class WebService:
     async def _sent(self, verb: str, body: bytes) -> bytes:
         try:
             return await self._once(verb, body)
-        except (ResponseNeverReceived, RequestTransmissionFailed):
+        except (ResponseNeverReceived, RequestTransmissionFailed) as error:
+            if any(reason.check(CancelledError) for reason in error.reasons):
+                raise CancelledError from None  # given up: that is no lost answer
             # A connection that was kept, and that the service closed just then.  To ask
             # again is safe: every verb has the same answer for the same question, for
             # clients repeat themselves as well; and the id tells that it is the same.
-            pass
         try:
             return await self._once(verb, body)
-        except (ResponseNeverReceived, RequestTransmissionFailed):
-            raise WebServiceFailed(f"{self.url}/{verb}: no answer came") from None
+        except (ResponseNeverReceived, RequestTransmissionFailed) as error:
+            why = "; ".join(str(reason.value) for reason in error.reasons)
+            raise WebServiceFailed(
+                f"{self.url}/{verb}: no answer came ({why})"
+            ) from None
 
     async def _once(self, verb: str, body: bytes) -> bytes:
         response = await self._agent.request(

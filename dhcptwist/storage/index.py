@@ -288,7 +288,9 @@ class LeaseIndex:
         for lease in every.values():
             lease.since += by
             lease.expires += by
-            if lease.queued is not None:  # else its end was told, or never comes
+            if lease.expires == inf:
+                lease.queued = None
+            elif lease.queued is not None:  # else its end was told
                 lease.queued = ends.note(int(lease.expires) + 1, lease.address)
         return list(self.leases.values())
 

@@ -87,6 +87,7 @@ class SQLiteFile:
         self._lock: int | None = None
         self._number = 0
         self._place: tuple[int, int] | None = None
+        self._log_place: tuple[int, int] | None = None
 
     # --- opening ------------------------------------------------------------------
 
@@ -149,11 +150,13 @@ class SQLiteFile:
         self._connection = connection
         self._number = number or 0
         if new:
-            self._place = self._whereabouts()
+            self._place = _whereabouts(self.path)
+        self._log_place = _whereabouts(self._wal)
 
-    def _whereabouts(self) -> tuple[int, int]:
-        found = self.path.stat()
-        return found.st_dev, found.st_ino
+    @property
+    def _wal(self) -> Path:
+        """Where SQLite appends what it will bring into the file itself later."""
+        return self.path.with_name(self.path.name + "-wal")
 
     def close(self) -> None:
         """Close it and let others use it."""
@@ -252,11 +255,18 @@ class SQLiteFile:
             raise
 
     def _connected(self) -> sqlite3.Connection:
-        if self._place != self._whereabouts():
+        if self._place != _whereabouts(self.path):
             # Writing to what nobody finds again would be a promise without a disk.
             raise FileNotFoundError(
-                f"{self.path} was replaced by another file; start the server again"
+                f"{self.path} was taken away or replaced by another file: put it back, or"
+                " start the server again"
             )
+        if self._connection is not None and self._log_place != _whereabouts(self._wal):
+            # Somebody took the log for left over.  What SQLite has of it is written back
+            # when it is closed.
+            _log.warn("{log} was taken away", log=self._wal)
+            self._connection.close()
+            self._connection = None
         if self._connection is None:
             self._connect()
         assert self._connection is not None
@@ -278,6 +288,14 @@ class SQLiteFile:
                 connection.close()
 
 
+def _whereabouts(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
+
+
 def _write_back(connection: sqlite3.Connection) -> None:
     """Bring what the log holds into the file itself, synced.
 
@@ -289,7 +307,7 @@ def _write_back(connection: sqlite3.Connection) -> None:
     """
     busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
     if busy:
-        raise sqlite3.OperationalError("database is locked by who reads it")
+        raise sqlite3.OperationalError("database is locked by who reads or writes it")
 
 
 def _put(connection: sqlite3.Connection, entries: Sequence[Entry], first: int) -> None:
