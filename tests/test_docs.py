@@ -113,17 +113,36 @@ def test_table(make_site: Callable[..., Any]) -> None:
 
 
 def test_members(make_site: Callable[..., Any]) -> None:
-    """Members get the address of the club's table, guests one of the pool."""
-    site = make_site(storage="python:members:make", path=EXAMPLES)
+    """What the club's table says of each, guests one of the pool, the banned nothing."""
+    site = make_site(storage="python:members:Members:leases.sqlite", path=EXAMPLES)
+    numbers = {name: site.client(n) for n, name in enumerate(("ann", "bob", "eve"), 1)}
     with sqlite3.connect(site.directory / "members.sqlite") as database:
-        database.execute("CREATE TABLE computer (hardware TEXT, address TEXT)")
-        database.execute("INSERT INTO computer VALUES (?, '127.7.0.5')", (MINE,))
+        database.execute(
+            "CREATE TABLE member (mac TEXT PRIMARY KEY, name TEXT, address TEXT,"
+            " allowed INT)"
+        )
+        for name, address, allowed in (
+            ("ann", "127.7.0.5", 1),
+            ("bob", None, 1),
+            ("eve", "127.7.0.6", 0),
+        ):
+            mac = numbers[name].hardware[1:].hex(":")
+            database.execute(
+                "INSERT INTO member VALUES (?,?,?,?)", (mac, name, address, allowed)
+            )
     database.close()
     site.start()
-    relay, member = site.relay(), site.client(1)
-    member.hardware = parse_hardware(MINE)
-    assert relay.bind(member).yiaddr == 0x7F070005
-    assert relay.bind(site.client(2)).yiaddr == 0x7F07000A
+    relay = site.relay()
+    ann = relay.bind(numbers["ann"])
+    assert (ann.yiaddr & 0xFFFF, ann.get("host-name")) == (5, "ann")
+    bob = relay.bind(numbers["bob"])
+    assert (bob.yiaddr & 0xFFFF, bob.get("host-name")) == (10, "bob")
+    relay.send(numbers["eve"].message(MessageType.DISCOVER))
+    wish = {50: bytes((127, 7, 0, 6))}
+    asked = numbers["eve"].message(MessageType.REQUEST, options=wish)
+    assert relay.ask(asked).type == MessageType.NAK
+    guest = relay.bind(site.client(9))
+    assert (guest.yiaddr & 0xFFFF, guest.get("host-name")) == (11, None)
 
 
 @pytest.mark.parametrize("name", ["embedded", "two_servers"])

@@ -1,25 +1,29 @@
-"""The club's own table decides who gets which address; guests get a free one."""
+"""The club's own table decides: members, guests, and who may not come in."""
 
 from ipaddress import IPv4Address
 
 from twisted.enterprise.adbapi import ConnectionPool
 
-from dhcptwist.lease import Reservation
+from dhcptwist.lease import Refused, Reservation, Settings
 from dhcptwist.storage.sqlite import SQLiteStorage
 
 
 class Members(SQLiteStorage):
+    """Of a table: member (mac TEXT PRIMARY KEY, name TEXT, address TEXT, allowed INT)."""
+
     database = ConnectionPool("sqlite3", "members.sqlite", check_same_thread=False)
-    query = "SELECT address FROM computer WHERE hardware = ?"
+    query = "SELECT name, address, allowed FROM member WHERE mac = ?"
 
     async def reservation_for(self, client):
-        hardware = client.hardware[1:].hex(":")
-        found = await self.database.runQuery(self.query, (hardware,))
-        if not found:
-            return super().reservation_for(client)
-        return Reservation(int(IPv4Address(found[0][0])), hardware=client.hardware)
-
-
-def make(context):
-    path = context.state / "leases.sqlite"
-    return Members(context.network, path, context.reactor, context.reservations)
+        mac = client.hardware[1:].hex(":")
+        rows = await self.database.runQuery(self.query, (mac,))
+        if not rows:
+            return super().reservation_for(client)  # a guest: any free address
+        [(name, address, allowed)] = rows
+        if not allowed:
+            return Refused("not allowed here")  # no offer; a NAK for what it has
+        return Reservation(
+            None if address is None else int(IPv4Address(address)),
+            hardware=client.hardware,
+            settings=Settings(hostname=name),
+        )
