@@ -221,21 +221,14 @@ async def _export(client: ControlClient, options: argparse.Namespace) -> None:
         await transfer.export_leases(client, sys.stdout, kind, options.subnet)
         sys.stdout.flush()
         return
-    # Whole or absent: a half of one would be taken for all there is.
-    part = options.file.with_name(options.file.name + ".part")
-    try:
-        with part.open("w", encoding="utf-8") as out:
-            count = await transfer.export_leases(client, out, kind, options.subnet)
-        part.replace(options.file)
-    except OSError as error:
-        raise ValueError(f"{options.file} cannot be written: {error}") from None
+    count = await transfer.export_file(client, options.file, kind, options.subnet)
     sys.stderr.write(f"{count} leases written to {options.file}\n")
 
 
 async def _import(client: ControlClient, options: argparse.Namespace) -> None:
     if options.file is None:
         raise ValueError("import what? name the lease file")
-    with tables.Progress("leases") as progress:
+    with tables.Progress() as progress:
         report = await transfer.import_leases(
             client,
             options.file,
@@ -245,7 +238,7 @@ async def _import(client: ControlClient, options: argparse.Namespace) -> None:
             progress=progress,
         )
     _show(options, report.as_json(), tables.report)
-    if report.conflicts or report.unreadable:
+    if not report.is_good:
         raise SystemExit(REFUSED)
 
 

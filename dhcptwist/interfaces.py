@@ -194,8 +194,9 @@ class ILeases(Interface):
             dry_run: Change nothing, and say what would be.
 
         Returns:
-            For each lease, in order: ``taken``; ``known`` if that is what we have
-            already; or why not, as a sentence.  On disk before it fires.
+            For each lease, in order: ``taken``; ``known`` if we have that already, or
+            better; ``ended`` if nothing of it is left to keep; or why not, as a
+            sentence.  On disk before it fires.
         """
 
     def figures(when: float) -> dict[str, Any]:

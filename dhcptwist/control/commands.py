@@ -274,8 +274,9 @@ class ImportLeases(amp.Command):
 
     Each is an object with the fields of a lease in `ListLeases`: address, state (bound,
     expired, released, declined), hardware, client_id, hostname, since, expires (null for
-    never), relay.  ``verdicts`` has a text for each, in order: ``taken``, ``known`` if we
-    have it so already, or why not.  The answer means that it is on disk.
+    never), relay.  ``verdicts`` has a text for each, in order: ``taken``; ``known`` if we
+    have it already, or better; ``ended`` if it has ended and nobody comes back for it; or
+    why not.  The answer means that it is on disk; an error, that none of these is.
     """
 
     commandName = b"ImportLeases"

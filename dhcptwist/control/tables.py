@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any, Self
-
-from tqdm import tqdm
 
 from ..wire.message import printable
 
@@ -121,30 +120,40 @@ def _reservation(each: dict[str, Any]) -> tuple[Any, ...]:
 def report(found: dict[str, Any]) -> str:
     """What became of a lease file."""
     taken = "would be taken" if found["dry_run"] else "taken"
-    lines = pairs(
-        [
-            ("format", found["format"]),
-            (taken, found["taken"]),
-            ("known already", found["known"]),
-            ("ended among them", found["ended"]),
-            ("conflicts", found["conflicts"]),
-            ("lines without sense", found["unreadable"]),
-        ]
+    rows = [
+        ("read", f"{', '.join(found['files'])} ({found['format']})"),
+        (taken, found["taken"]),
+        ("known already", found["known"]),
+        ("ended", found["ended"]),
+        ("conflicts", found["conflicts"]),
+        ("unreadable lines", found["unreadable"]),
+    ]
+    if found["failed"]:
+        rows += [("failed", found["failed"]), ("missing", found["missing"])]
+    several = len(found["files"]) > 1
+    named = table(
+        ("line", "address", "client", "why not"),
+        (
+            (
+                f"{p['file']}:{p['line']}" if several else p["line"],
+                p["address"],
+                p["client"],
+                p["reason"],
+            )
+            for p in found["problems"]
+        ),
     )
-    problems = found["problems"]
-    rows = [(p["line"], p["address"], p["client"], p["reason"]) for p in problems]
-    named = table(("line", "address", "client", "why not"), rows)
-    more = found["conflicts"] + found["unreadable"] - len(problems)
+    more = found["conflicts"] + found["unreadable"] - len(found["problems"])
     rest = f"and {more} more" if more else ""
-    return "\n".join(filter(None, (lines, named and "\n" + named, rest)))
+    return "\n".join(filter(None, (pairs(rows), named and "\n" + named, rest)))
 
 
 class Progress:
     """A bar on a terminal, and nothing anywhere else."""
 
-    def __init__(self, what: str) -> None:
+    def __init__(self) -> None:
         self._bar: Any = None
-        self._what = what
+        self._what = ""
 
     def __enter__(self) -> Self:
         return self
@@ -153,12 +162,25 @@ class Progress:
         if self._bar is not None:
             self._bar.close()
 
-    def __call__(self, done: int, of: int) -> None:
-        """So many are done."""
-        if self._bar is None:
-            # disable=None: it looks for a terminal itself.
-            self._bar = tqdm(total=of, unit=" " + self._what, disable=None)
-        self._bar.update(done - self._bar.n)
+    def __call__(self, what: str, done: int, of: int) -> None:
+        """So much of it is done."""
+        if self._what != what:
+            self.__exit__()
+            self._what = what
+            self._bar = _bar(what, of)
+        if self._bar is not None:
+            self._bar.update(done - self._bar.n)
+
+
+def _bar(what: str, of: int) -> Any:
+    if not sys.stderr.isatty():
+        return None
+    try:
+        # Late, for most commands have no use for it; and none depends on it.
+        from tqdm import tqdm  # noqa: PLC0415
+    except ImportError:
+        return None
+    return tqdm(desc=what, total=of, unit_scale=True)
 
 
 def status(figures: dict[str, Any]) -> str:

@@ -1,8 +1,12 @@
 """dnsmasq's lease file: one line for a lease.
 
 ``EXPIRY MAC ADDRESS NAME CLIENT-ID``, where 0 is an expiry that never comes, ``*`` stands
-for an unknown name or identifier, and ``06-`` before a hardware address is its type.  Behind
-a line ``duid …`` come leases of DHCPv6.
+for an unknown name or identifier, and ``06-`` before a hardware address is its type.  A line
+``duid …`` and the leases of DHCPv6 behind it are passed over.
+
+Where it is built for machines without a clock, the length of a lease stands in place of its
+expiry (dnsmasq(8), ``HAVE_BROKEN_RTC``).  Nobody can tell when those leases began, so they
+last for their whole length from now: never shorter than the client believes.
 """
 
 from __future__ import annotations
@@ -11,15 +15,17 @@ import re
 from collections.abc import Iterable, Iterator
 from math import inf
 
-from ..lease import Lease
-from .found import Found, latest, read_address, read_hex
+from ..lease import Lease, LeaseState
+from ..wire.codes import INFINITE
+from .found import Found, latest, made, read_address, read_hex, read_number
 
 
-#: A number smaller than this (some day of 1973) is not a time but how long a lease lasts:
-#: what dnsmasq writes where it is built for machines without a clock.
+#: A number smaller than this is a length: as a time it would be a day of 1973 or before,
+#: and as a length three years.
 _LENGTH = 100_000_000
 
 LINE = re.compile(r"\d+\s+\S+\s+\d+\.\d+\.\d+\.\d+\s")
+_MAC = re.compile(r"(?:([0-9a-fA-F]{2})-)?([0-9a-fA-F:]*)")
 
 
 def read(lines: Iterable[str], when: float) -> Iterator[Found]:
@@ -30,10 +36,8 @@ def read(lines: Iterable[str], when: float) -> Iterator[Found]:
 def _read(lines: Iterable[str], when: float) -> Iterator[Found]:
     for number, line in enumerate(lines, 1):
         words = line.split()
-        if not words:
+        if not words or words[0] == "duid" or (len(words) > 2 and ":" in words[2]):
             continue
-        if words[0] == "duid":
-            return
         try:
             yield Found(number, _lease(words, when))
         except ValueError as error:
@@ -46,23 +50,26 @@ def _lease(words: list[str], when: float) -> Lease:
             "is not a time, a hardware address, an address, a name and an identifier"
         )
     expiry, mac, address, name, identifier = words
-    if not expiry.isascii() or not expiry.isdigit() or len(expiry) > 12:
-        raise ValueError(f"{expiry!r} is not a time")
-    kind, dash, bare = mac.rpartition("-")
-    htype = int(kind, 16) if dash else 1
-    hardware = bytes([htype]) + read_hex(bare, 16) if 0 < htype < 256 else b""
-    key = b"" if identifier == "*" else read_hex(identifier)
-    if len(hardware) < 2 and not key:
-        raise ValueError(f"{mac!r} is not a hardware address")
-    ends = float(expiry)
-    if not ends:
-        ends = inf
-    elif ends < _LENGTH:
-        ends += when
-    return Lease(
+    expires = float(read_number(expiry))
+    if expires in {0, INFINITE}:
+        expires = inf
+    elif expires < _LENGTH:
+        expires += when
+    return made(
         read_address(address),
-        key=key or hardware,
-        hardware=hardware if len(hardware) > 1 else b"",
-        expires=ends,
-        hostname="" if name == "*" else name,
+        LeaseState.BOUND,
+        b"" if identifier == "*" else read_hex(identifier),
+        _hardware(mac),
+        0.0,
+        expires,
+        "" if name == "*" else name,
     )
+
+
+def _hardware(text: str) -> bytes:
+    found = _MAC.fullmatch(text)
+    if found is None:
+        raise ValueError(f"{text[:40]!r} is not a hardware address")
+    address = read_hex(found[2], 16)
+    # Some clients have none, as on InfiniBand (RFC 4390).
+    return bytes([int(found[1] or "01", 16)]) + address if address else b""

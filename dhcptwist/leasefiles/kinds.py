@@ -15,33 +15,26 @@ READERS: dict[str, Reader] = {
     "dnsmasq": dnsmasq.read,
 }
 
+#: What a file of dhcpd's may begin with, beside a comment.
+_DHCPD = dhcpd.OTHERS | {"authoring-byte-order", "lease", "server-duid"}
+
 
 def recognised(beginning: str) -> str:
     """The format of a file that begins so.
 
     Raises:
-        ValueError: It is none of ours to read.
+        ValueError: It is none of ours to read, or there is nothing in it.
     """
-    for line in beginning.splitlines():
-        text = line.strip()
-        if not text:
-            continue
-        if text.startswith("{"):
-            return "jsonl"
-        if text.startswith("address,"):
-            return "kea" if "valid_lifetime" in text else "csv"
-        if dnsmasq.LINE.match(text + " ") or text.startswith("duid "):
-            return "dnsmasq"
-        words = text.split()
-        if text.startswith("#") or words[0] in {
-            "authoring-byte-order",
-            "failover",
-            "lease",
-            "server-duid",
-        }:
-            return "dhcpd"
-        break
-    raise ValueError(
-        "it is none of the lease files that are known; say which it is with --format:"
-        f" {', '.join(READERS)}"
-    )
+    say = f"say which it is with --format: {', '.join(READERS)}"
+    line = next(filter(None, map(str.strip, beginning.splitlines())), "")
+    if not line:
+        raise ValueError(f"there is nothing in it; if that is right, {say}")
+    if line.startswith("{"):
+        return "jsonl"
+    if line.startswith("address,"):
+        return "kea" if "valid_lifetime" in line else "csv"
+    if dnsmasq.LINE.match(line + " ") or line.startswith("duid "):
+        return "dnsmasq"
+    if line.startswith("#") or line.split()[0] in _DHCPD:
+        return "dhcpd"
+    raise ValueError(f"it is none of the lease files that are known; {say}")

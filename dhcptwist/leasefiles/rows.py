@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Iterable, Iterator
-from math import inf, isfinite
+from math import inf
 from typing import Any
 
-from ..lease import Lease, LeaseState, parse_hardware, parse_identifier
-from .found import Found, latest, read_address, read_hex
+from ..lease import Lease, LeaseState, parse_identifier
+from .found import Found, latest, made, read_address, read_hex
 
 
 #: Columns, in order; ``subnet`` is for people and not read.
@@ -28,6 +29,14 @@ FIELDS = (
     "relay",
     "subnet",
 )
+_TYPE = re.compile("[0-9]{1,3}")
+_TEXTS = ("address", "state", "hardware", "client_id", "hostname", "relay")
+
+#: Characters of a field at most, and bytes of what is written in hexadecimal: more than a
+#: datagram can hold.
+_LONGEST = 8192
+_MOST_BYTES = 2048
+
 _STATES = {
     "bound": LeaseState.BOUND,
     "expired": LeaseState.BOUND,
@@ -68,13 +77,21 @@ def _read_csv(lines: Iterable[str]) -> Iterator[Found]:
                 return
             if not names:
                 names = values
+                missing = [each for each in ("address", "state") if each not in names]
+                if missing:
+                    yield Found(1, None, f"the header has no {' and '.join(missing)}")
+                    return
             elif values:
-                row: dict[str, Any] = dict(zip(names, values, strict=False))
-                for name in ("since", "expires"):
-                    row[name] = float(row[name]) if row.get(name) else None
-                yield Found(rows.line_num, lease_from(row))
+                yield Found(rows.line_num, lease_from(_row(names, values)))
         except (ValueError, csv.Error) as error:
             yield Found(rows.line_num, None, str(error))
+
+
+def _row(names: list[str], values: list[str]) -> dict[str, Any]:
+    row: dict[str, Any] = dict(zip(names, values, strict=False))
+    for name in ("since", "expires"):
+        row[name] = float(row[name]) if row.get(name) else None
+    return row
 
 
 def lease_from(row: Any) -> Lease:
@@ -85,36 +102,39 @@ def lease_from(row: Any) -> Lease:
     """
     if not isinstance(row, dict):
         raise ValueError("is not an object of names and values")
-    texts = {}
-    for name in FIELDS:
+    texts = []
+    for name in _TEXTS:
         text = row.get(name, "")
-        if name not in {"since", "expires"}:
-            if not isinstance(text, str) or len(text) > 1024:
-                raise ValueError(f"{name} is not a text")
-            texts[name] = text
-    state = _STATES.get(texts["state"])
+        if not isinstance(text, str) or len(text) > _LONGEST:
+            raise ValueError(f"{name} is not a text")
+        texts.append(text)
+    address, word, hardware, client_id, hostname, relay = texts
+    state = _STATES.get(word)
     if state is None:
-        raise ValueError(
-            f"state {texts['state']!r} is none of {', '.join(sorted(_STATES))}"
-        )
-    hardware = parse_hardware(texts["hardware"]) if texts["hardware"] else b""
-    key = parse_identifier(texts["client_id"]) if texts["client_id"] else hardware
-    if not key:
-        raise ValueError("there is neither hardware nor client_id")
-    if len(key) > 255:
-        raise ValueError("client_id is longer than 255 bytes")
-    if len(texts["hostname"]) > 255:
-        raise ValueError("hostname is longer than 255 characters")
-    return Lease(
-        read_address(texts["address"]),
+        raise ValueError(f"state {word[:40]!r} is none of {', '.join(sorted(_STATES))}")
+    key = parse_identifier(client_id) if client_id else b""
+    if len(key) > _MOST_BYTES:
+        raise ValueError(f"client_id is longer than {_MOST_BYTES} bytes")
+    return made(
+        read_address(address),
         state,
         key,
-        hardware,
+        _hardware(hardware) if hardware else b"",
         _time(row, "since", 0.0),
         _time(row, "expires", inf),
-        hostname=texts["hostname"],
-        relay=read_hex(texts["relay"]),
+        hostname,
+        read_hex(relay, _MOST_BYTES) if relay else b"",
     )
+
+
+def _hardware(text: str) -> bytes:
+    """Type and address from what `format_hardware` wrote, of whatever length."""
+    kind, slash, address = text.rpartition("/")
+    htype = 1 if not slash else int(kind) if _TYPE.fullmatch(kind) else 256
+    data = read_hex(address, 16)
+    if htype > 255 or not data:
+        raise ValueError(f"hardware {text[:40]!r} is not like 00:11:22:33:44:55")
+    return bytes([htype]) + data
 
 
 def _time(row: dict[str, Any], name: str, without: float) -> float:
@@ -123,6 +143,6 @@ def _time(row: dict[str, Any], name: str, without: float) -> float:
         return without
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError(f"{name} is not a number")
-    if not isfinite(value) or not 0 <= value < 1 << 40:
+    if not 0 <= value < 1 << 40:
         raise ValueError(f"{name} is not a time in seconds since 1970")
     return float(value)

@@ -16,6 +16,8 @@ from .around import Around
 #: Keys that are remembered at once; of more than so many the oldest are forgotten.
 MOST_KEYS = 100_000
 
+_NO_PORT = b"", b""
+
 
 class Bucket:
     """How often each of many keys may come, with one number for a key.
@@ -53,8 +55,8 @@ class Bucket:
         if even is None:
             even = self._old.get(key, when)
         even = max(even, when) + self._each
-        # Half of one is for the rounding of floats.
-        if even - when > self._seconds + self._each / 2:
+        # A hundredth of one is for the rounding of floats.
+        if even - when > self._seconds + self._each / 100:
             self.refused += 1
             return False
         young[key] = even
@@ -84,12 +86,18 @@ class FloodLimit(Around):
         self._ports = None if port is None else Bucket(port)
 
     def _admits(self, client: Client, when: float) -> bool:
-        if self._clients is not None and not self._clients.admits(client.key, when):
+        if self._clients is not None and not self._clients.admits(
+            hash(client.key), when
+        ):
             return False
         if self._ports is None:
             return True
-        relay = client.relay
-        return not relay or self._ports.admits(port_of(relay), when)
+        port = port_of(client.relay)
+        if port == _NO_PORT:
+            return True
+        # Ports of different relays may have the same name.  Numbers stand for the names,
+        # which may be long.
+        return self._ports.admits(hash((client.message.raw[24:28], port)), when)
 
     def offer(self, client: Client, when: float) -> Any:
         """See `IStorage.offer`."""
@@ -124,4 +132,6 @@ class FloodLimit(Around):
     def own_figures(self) -> dict[str, int]:
         """What was refused so far."""
         limits = (("clients", self._clients), ("ports", self._ports))
-        return {f"flood {name}": each.refused for name, each in limits if each}
+        return {
+            f"flood {name}": each.refused for name, each in limits if each is not None
+        }

@@ -147,7 +147,7 @@ class LeaseIndex:
             state, expires = lease.state, lease.expires
             if state != LeaseState.DECLINED:
                 had = area.clients.setdefault(key, address)
-                if had != address and _is_later(lease, every[had]):
+                if had != address and _is_later(lease, every[had], when):
                     area.clients[key] = address
             if lease.hardware is not key and lease.hardware not in (b"", key):
                 self.by_hardware[lease.hardware] = address
@@ -336,9 +336,16 @@ class LeaseIndex:
                 self.drop_offer(offer.address)
 
 
-def _is_later(lease: Lease, other: Lease) -> bool:
-    """Which of its addresses a client gets: that of its latest lease."""
-    return (lease.since, lease.expires) >= (other.since, other.expires)
+def _is_later(lease: Lease, other: Lease, when: float) -> bool:
+    """Which of its addresses a client gets: the one it uses, or that of its latest lease.
+
+    One that was taken over may have begun before another of its client's that has ended.
+    """
+    return (lease.bound(when), lease.since, lease.expires) >= (
+        other.bound(when),
+        other.since,
+        other.expires,
+    )
 
 
 _ITS_OWN = frozenset({LeaseState.BOUND, LeaseState.RELEASED})

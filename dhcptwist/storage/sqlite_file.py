@@ -86,6 +86,7 @@ class SQLiteFile:
         self._connection: sqlite3.Connection | None = None
         self._lock: int | None = None
         self._number = 0
+        self._written_back = False
         self._place: tuple[int, int] | None = None
         self._log_place: tuple[int, int] | None = None
 
@@ -142,16 +143,15 @@ class SQLiteFile:
             # FULL syncs the write-ahead log at each commit: the ACK may leave after it.
             connection.execute("PRAGMA synchronous=FULL")
             connection.execute("PRAGMA temp_store=MEMORY")
-            _write_back(connection)
             (number,) = connection.execute("SELECT max(number) FROM journal").fetchone()
         except BaseException:
             connection.close()
             raise
         self._connection = connection
+        self._written_back = False
         self._number = number or 0
         if new:
             self._place = _whereabouts(self.path)
-        self._log_place = _whereabouts(self._wal)
 
     @property
     def _wal(self) -> Path:
@@ -261,15 +261,19 @@ class SQLiteFile:
                 f"{self.path} was taken away or replaced by another file: put it back, or"
                 " start the server again"
             )
-        if self._connection is not None and self._log_place != _whereabouts(self._wal):
+        if self._written_back and self._log_place != _whereabouts(self._wal):
             # Somebody took the log for left over.  What SQLite has of it is written back
             # when it is closed.
             _log.warn("{log} was taken away", log=self._wal)
-            self._connection.close()
-            self._connection = None
+            self._drop()
         if self._connection is None:
             self._connect()
         assert self._connection is not None
+        if not self._written_back:
+            # Only now: on a full disk, what is there can still be read and renewed.
+            _write_back(self._connection)
+            self._written_back = True
+            self._log_place = _whereabouts(self._wal)
         return self._connection
 
     def _roll_back(self) -> None:
@@ -283,7 +287,13 @@ class SQLiteFile:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
         except sqlite3.Error:
-            connection, self._connection = self._connection, None
+            self._drop()
+
+    def _drop(self) -> None:
+        """Begin with a new connection next time."""
+        connection, self._connection = self._connection, None
+        self._written_back = False
+        if connection is not None:
             with suppress(sqlite3.Error):
                 connection.close()
 
