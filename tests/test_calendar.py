@@ -296,6 +296,14 @@ class TestStart:
             FIRST + n for n in (1, 2, 3, 0)
         ]
 
+    @pytest.mark.parametrize("state", [DECLINED, REVOKED])
+    def test_what_rested_is_free_and_not_told(self, state):
+        """That nobody rests there any more is no news after a start."""
+        mine = b"\x01aaaaaa"
+        index = index_with(Lease(FIRST, state, mine, mine, 0.0, 500.0))
+        assert index.expire(9999.0) == []
+        assert FIRST in index.area_of(FIRST).free
+
     def test_a_told_end_is_told_again_for_a_new_lease(self):
         """What was told is one lease's end, not its address's."""
         mine = b"\x01aaaaaa"
@@ -373,6 +381,40 @@ class TestUndoing:
         assert index.expire(1500.0 + by) == []
         assert index.expire(1501.0 + by) == [lease]
         assert index.expire(9999.0) == []
+
+    def test_a_renewal_whose_lease_should_have_ended_meanwhile(self):
+        """Its page was read while the renewal stood there: its end is told all the same."""
+        mine = b"\x01aaaaaa"
+        index = index_with(Lease(FIRST, BOUND, mine, mine, 900.0, 1500.0))
+        index.log = []
+        area = index.area_of(FIRST)
+        index.put(area, Lease(FIRST, BOUND, mine, mine, 900.0, 1700.0))
+        assert index.expire(1510.0) == []
+        index.undo(index.log)
+        assert index.expire(1510.0) == [index.leases[FIRST]]
+        assert index.expire(9999.0) == []
+
+    def test_whose_it_was(self):
+        """Clients are found where they were, by identifier and by hardware address."""
+        mine, other, card = b"\xffmine", b"\xffother", b"\x01aaaaaa"
+        index = index_with(
+            Lease(FIRST, BOUND, mine, card, 900.0, 950.0),
+            Lease(FIRST + 1, BOUND, other, b"\x01bbbbbb", 900.0, 1500.0),
+        )
+        subnets = index.network.subnets
+        index.log = []
+        area = index.area_of(FIRST)
+        # The other moves to where mine was; mine comes back to another place.
+        left = Lease(FIRST + 1, RELEASED, other, b"\x01bbbbbb", 1000.0, 1000.0)
+        index.put(area, left)
+        index.put(area, Lease(FIRST, BOUND, other, b"\x01bbbbbb", 1000.0, 2000.0))
+        index.put(area, Lease(FIRST + 2, BOUND, mine, card, 1000.0, 2000.0))
+        assert index.of_client(other, subnets).address == FIRST
+        assert index.of_client(mine, subnets).address == FIRST + 2
+        index.undo(index.log)
+        assert index.of_client(mine, subnets).address == FIRST
+        assert index.of_client(other, subnets).address == FIRST + 1
+        assert index.by_hardware == {card: FIRST, b"\x01bbbbbb": FIRST + 1}
 
     def test_an_infinite_lease(self):
         """It is nobody else's, and on no page."""

@@ -2,45 +2,20 @@
 
 from __future__ import annotations
 
-import io
 import json
-import os
-import pty
-import re
-import shlex
-import subprocess
-import sys
-from ipaddress import IPv4Network
 from math import inf
 from pathlib import Path
 
 import pytest
 from disks import Disk
 from hypothesis import HealthCheck, given, settings, strategies as st
-from twisted.protocols import amp
 
-from dhcptwist import ctl
-from dhcptwist.config import Role, parse
-from dhcptwist.control import arguments, commands, tables, transfer
-from dhcptwist.control.answering import ControlServer
-from dhcptwist.control.caller import Caller
-from dhcptwist.control.client import NoServer
-from dhcptwist.control.commands import (
-    InvalidRequest,
-    NotPermitted,
-    NotSupported,
-    StorageFailed,
-)
-from dhcptwist.control.importing import MOST_LEASES
-from dhcptwist.control.server import Answers
 from dhcptwist.control.values import lease_fields
 from dhcptwist.lease import (
     EventKind,
     Lease,
     LeaseState,
-    OnConflict,
     Reservation,
-    parse_hardware,
 )
 from dhcptwist.leasefiles.found import NOBODY
 from dhcptwist.leasefiles.rows import lease_from
@@ -519,7 +494,10 @@ def state_of(storage):
     """Everything a storage knows, to compare."""
     index = storage.index
     return (
-        {a: (l.state, l.key, l.since, l.expires) for a, l in index.leases.items()},
+        {
+            a: (each.state, each.key, each.since, each.expires)
+            for a, each in index.leases.items()
+        },
         [dict(index.area(each).clients) for each in storage.network.subnets],
         [
             (list(index.area(each).free._used), list(index.area(each).free._lapsed))

@@ -391,7 +391,6 @@ class TestClock:
         assert again.storage.index.leases[FIRST].expires == 1500.0 + HOUR
         again.close()
 
-
     def test_a_renewal_behind_the_step(self, disk):
         """In the same transaction: what the client was told is what is written."""
         who = FakeClient()
@@ -448,9 +447,7 @@ class TestClock:
         disk.server.now = 2000.0
         renew(disk, clients[0])
         disk.tick(10 * HOUR)
-        given = [
-            disk.bind(FakeClient(f"02:00:00:00:01:0{n}")).yiaddr for n in range(4)
-        ]
+        given = [disk.bind(FakeClient(f"02:00:00:00:01:0{n}")).yiaddr for n in range(4)]
         assert given == [FIRST + 1, FIRST + 2, FIRST + 3, FIRST]
         disk.close()
 

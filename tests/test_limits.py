@@ -241,6 +241,18 @@ class TestDeadline:
         assert second == ["just so"]
         assert limit.own_figures()["waiting"] == 0
 
+    def test_canceller_that_asks(self, clock, slow):
+        """To give up one may set off another question: there is one timer all the same."""
+        limit = Deadline(slow, clock, 3.0)
+        slow.answer = Deferred(lambda _: ask(limit, "commit"))
+        ask(limit)
+        clock.advance(3 * LOST - 4)
+        slow.answer = None
+        ask(limit)
+        clock.advance(4)
+        assert slow.verbs == ["offer", "offer", "commit"]
+        assert len(clock.getDelayedCalls()) == 1
+
     def test_asking_again_when_late(self, clock, slow):
         """Who asks anew the moment he hears that it was late has a deadline, too."""
         limit = Deadline(slow, clock, 3.0)
@@ -684,6 +696,40 @@ class TestAround:
         assert not clock.getDelayedCalls()
         slow.asked[2].callback("in the end")
         assert found == ["in the end"]
+
+    def test_all_of_them_hear(self, clock):
+        """Whatever is inside, of every one that may be outside."""
+
+        class Listening(Around):
+            def __init__(self):
+                super().__init__(None)
+                self.heard = []
+
+            def stop(self):
+                self.heard.append("stop")
+
+            def clock_stepped(self, by):
+                self.heard.append(by)
+
+            def own_figures(self):
+                return {"inside": 1}
+
+        makers = (
+            lambda inner: Deadline(inner, clock, 3.0),
+            lambda inner: Stale(inner, clock),
+            lambda inner: FloodLimit(inner, RATE),
+            Around,
+        )
+        for make in makers:
+            inner = Listening()
+            outer = make(inner)
+            outer.clock_stepped(5.0)
+            outer.stop()
+            assert inner.heard == [5.0, "stop"]
+            assert outer.figures()["inside"] == 1
+            bare = make(Slow())
+            bare.clock_stepped(5.0)
+            bare.stop()
 
     def test_stale_shows(self, clock):
         """A pool is looked at through all that is around it."""

@@ -708,3 +708,16 @@ class Churn(RuleBasedStateMachine):
 
 TestChurn = Churn.TestCase
 TestChurn.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+
+
+def test_a_lifetime_that_was_noted_twice():
+    """A source that repeats itself with the same end: it ends once."""
+    net = network()
+    storage = MemoryStorage(net)
+    wanted = Reservation(
+        FIRST, hardware=b"\1\2\0\0\0\0\1", source="test", expires=400.0
+    )
+    for when in (100.0, 101.0):
+        answer(storage.reserve(wanted, when))
+    storage.clock_ticked(500.0)
+    assert storage.reservations(None, 10, None) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from itertools import count
 
 import pytest
@@ -51,7 +52,8 @@ class TestSQLite(DurableStorageContract):
 
     def wait(self, result):
         """After a sync."""
-        self.disks[-1].sync()
+        for disk in self.disks:
+            disk.sync()
         return answer(result)
 
     def restart(self, storage, network, reservations):
@@ -60,4 +62,13 @@ class TestSQLite(DurableStorageContract):
         old.close()
         when = old.storage.now
         self.disks.append(Disk(old.path, reservations, network, when))
+        return self.disks[-1].storage
+
+    def crash(self, storage, network, reservations):
+        """Open what a power cut would have left of the file at this moment."""
+        path = next(self.places)
+        for end in ("", "-wal"):
+            shutil.copyfile(f"{self.disks[-1].path}{end}", f"{path}{end}")
+        when = storage.now
+        self.disks.append(Disk(path, reservations, network, when))
         return self.disks[-1].storage

@@ -209,12 +209,15 @@ def _read_moment(text: str) -> float:
     """
     try:
         if text.startswith("@"):
-            return float(text[1:])
+            when = float(text[1:])
+            datetime.fromtimestamp(when).astimezone()  # can it be shown?
+            return when
+        whole = text
         if re.fullmatch(r"\d{1,2}:\d{2}(:\d{2})?", text, re.ASCII):
             today = datetime.now().astimezone().date()
-            text = f"{today} {text if text[2] == ':' else '0' + text}"
-        return datetime.fromisoformat(text).astimezone().timestamp()
-    except (ValueError, OverflowError):
+            whole = f"{today} {text if text[2] == ':' else '0' + text}"
+        return datetime.fromisoformat(whole).astimezone().timestamp()
+    except (ValueError, OverflowError, OSError):
         raise ValueError(
             f"{text!r} is not a time like 14:03, 2026-11-24 14:03 or @1763992980"
         ) from None

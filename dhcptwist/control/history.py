@@ -11,6 +11,10 @@ from .commands import InvalidRequest
 from .values import event_fields, read_fields
 
 
+#: The largest number that an event can have.
+_LAST = (1 << 63) - 1
+
+
 class HistoryAnswers(Answering):
     """The commands about what happened."""
 
@@ -26,10 +30,13 @@ class HistoryAnswers(Answering):
         storage = self.server.remembering()
         limit = page_length(given.get("limit"))
         key = values.get("hardware") or values.get("client_id")
+        before = given.get("before") or 0
+        if not 0 <= before <= _LAST:
+            raise InvalidRequest("before: must be the next of an answer")
         found = await storage.history(
             values.get("address"),
             key,
-            given.get("before") or 0,
+            before,
             limit,
             given.get("until"),
         )

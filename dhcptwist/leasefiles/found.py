@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from math import inf
 from socket import AF_INET, inet_pton
 from typing import NamedTuple, TypeAlias
 
@@ -14,6 +15,11 @@ from ..wire.values import unhex
 #: Who declined an address, where that was forgotten.  A client identifier has two bytes
 #: at least (RFC 2132 section 9.14), so this is nobody's.
 NOBODY = b"\0"
+
+
+#: The last time that makes sense, in the year 5138: what lies behind it a storage takes for
+#: damage when it reads it again.
+LAST = 1e11
 
 
 class Found(NamedTuple):
@@ -77,8 +83,10 @@ def made(
         relay: Option 82.
 
     Raises:
-        ValueError: It is nobody's.
+        ValueError: It is nobody's, or ends in the far future.
     """
+    if LAST < expires < inf or since > LAST:
+        raise ValueError("there is a time in the far future")
     if not key or key == hardware:
         key = hardware  # one object for both: there may be a million
     if not key:

@@ -14,7 +14,7 @@ from math import inf
 from typing import Any
 
 from ..lease import Lease, LeaseState, parse_identifier
-from .found import Found, latest, made, read_address, read_hex
+from .found import LAST, Found, latest, made, read_address, read_hex
 
 
 #: Columns, in order; ``subnet`` is for people and not read.
@@ -143,6 +143,6 @@ def _time(row: dict[str, Any], name: str, without: float) -> float:
         return without
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError(f"{name} is not a number")
-    if not 0 <= value < 1 << 40:
+    if not 0 <= value <= LAST:
         raise ValueError(f"{name} is not a time in seconds since 1970")
     return float(value)

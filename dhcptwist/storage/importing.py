@@ -133,7 +133,10 @@ class Importing(Reserving):
                 # its latest, also when this is read from a disk again.
                 left = self.ended(other, min(new.since, when))
                 plan.put(EventKind.RELEASED, left, subnet)
-        plan.put(EventKind.IMPORTED, new, area.subnet)
+        rests = new.state == LeaseState.DECLINED
+        # What rests has no holder, and history should not name one.
+        kind = EventKind.DECLINED if rests else EventKind.IMPORTED
+        plan.put(kind, new, area.subnet)
         return TAKEN
 
     def _known(self, lease: Lease, plan: _Plan, when: float) -> str:

@@ -160,6 +160,23 @@ class LeaseIndex:
                 page = pages.get(second) or new(second)
                 page.append(address)
                 lease.queued = page
+        self._keep_latest(when)
+
+    def _keep_latest(self, when: float) -> None:
+        """Forget what clients had in other subnets of a wire than they were in last."""
+        for link in {self.network.link(each) for each in self.network.subnets}:
+            latest: dict[bytes, Area] = {}
+            for area in (self._areas[each.name] for each in link if len(link) > 1):
+                for key, address in list(area.clients.items()):
+                    other = latest.setdefault(key, area)
+                    if other is area:
+                        continue
+                    before = self.leases[other.clients[key]]
+                    if _is_later(self.leases[address], before, when):
+                        del other.clients[key]
+                        latest[key] = area
+                    else:
+                        del area.clients[key]
 
     def _forget_hardware(self, hardware: bytes, address: int) -> None:
         if self.by_hardware.get(hardware) == address:

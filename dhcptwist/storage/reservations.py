@@ -44,16 +44,17 @@ class ReservationIndex:
         self._by_who[who] = (*self._by_who.get(who, ()), reservation)
 
     def remove(self, reservation: Reservation) -> None:
-        """Take one out."""
+        """Take one out, whatever its end is by now."""
         self._sorted = None
         who = reservation.who
-        left = tuple(each for each in self._by_who[who] if each != reservation)
+        place = reservation.place
+        left = tuple(each for each in self._by_who.get(who, ()) if each.place != place)
         if left:
             self._by_who[who] = left
         else:
-            del self._by_who[who]
+            self._by_who.pop(who, None)
         if reservation.address is not None:
-            del self.by_address[reservation.address]
+            self.by_address.pop(reservation.address, None)
 
     def of(self, who: tuple[str, bytes, bytes]) -> tuple[Reservation, ...]:
         """Those of one client (`Reservation.who`)."""
@@ -110,7 +111,8 @@ class ReservationIndex:
         found = []
         while heap and heap[0][0] <= when:
             _, _, each = heappop(heap)
-            if each in self._by_who.get(each.who, ()) and each.expires <= when:
+            # It may have been put in twice, and have been taken out since.
+            if each not in found and each in self._by_who.get(each.who, ()):
                 found.append(each)
         return found
 

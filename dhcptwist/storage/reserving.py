@@ -7,6 +7,8 @@ it is here.
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
+from functools import partial
 from ipaddress import IPv4Address
 from math import inf
 from typing import Any
@@ -202,7 +204,14 @@ class Reserving(PoolState):
     def _take_out(self, reservation: Reservation) -> None:
         self._remove(reservation)
         if self.index.log is not None:
-            self.index.log.append(lambda: self.reserved.add(reservation))
+            self.index.log.append(partial(self._put_back, reservation, self.stepped))
+
+    def _put_back(self, reservation: Reservation, stepped: float) -> None:
+        """As it was; its end by the clock as it is now."""
+        by = self.stepped - stepped
+        if by and reservation.expires != inf:
+            reservation = replace(reservation, expires=reservation.expires + by)
+        self.reserved.add(reservation)
 
     def _remove(self, reservation: Reservation) -> None:
         self.reserved.remove(reservation)

@@ -145,6 +145,7 @@ class SQLiteStorage(PoolStorage):
         self.reserved.add(pushed)
 
     async def _stop(self) -> None:
+        self._keep_unkept_times(self.now)
         await self.journal.stop()
         await maybeDeferred(super().stop)
 
@@ -157,13 +158,17 @@ class SQLiteStorage(PoolStorage):
     def clock_ticked(self, when: float) -> None:
         """See `IClockListener`."""
         super().clock_ticked(when)
+        self._keep_unkept_times(when)
+        self.journal.tick(when)
+
+    def _keep_unkept_times(self, when: float) -> None:
+        """Try again to write what a step of the clock has moved."""
         if self._times_unkept:
             by, self._times_unkept = self._times_unkept, 0.0
             everything = self.reserved.page(None, len(self.reserved), None)
             lasting = [e for e in [*everything, *self._aside] if e.expires != inf]
             leases = list(self.index.leases.values())
             self._keep_times(self.journal.moved(leases, lasting, when, by), by)
-        self.journal.tick(when)
 
     def clock_stepped(self, by: float) -> Deferred[None] | None:
         """See `IClockListener`: should the file not take it now, it is tried again."""

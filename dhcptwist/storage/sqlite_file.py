@@ -262,9 +262,11 @@ class SQLiteFile:
                 " start the server again"
             )
         if self._written_back and self._log_place != _whereabouts(self._wal):
-            # Somebody took the log for left over.  What SQLite has of it is written back
-            # when it is closed.
+            # Somebody took the log for left over.  SQLite has it still, and can write it
+            # back.
             _log.warn("{log} was taken away", log=self._wal)
+            if self._connection is not None:
+                _write_back(self._connection)
             self._drop()
         if self._connection is None:
             self._connect()

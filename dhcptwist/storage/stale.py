@@ -126,6 +126,7 @@ class Stale(Around):
         question = _Question(client, address, when - self._stepped, 0.0)
         if self._trusts_shown:
             self._look_up(question)
+        result: Any
         try:
             result = self._storage.commit(client, address, when)
         except Exception:  # noqa: BLE001 - it is raised again, or told

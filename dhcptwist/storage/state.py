@@ -57,6 +57,7 @@ class PoolState:
         for reservation in reservations:
             self.reserved.add(reservation)
         self.now = 0.0
+        self.stepped = 0.0
         self._relays: set[int] = set()
         self._second = -inf
         self._ends: dict[tuple[int, bool], float] = {}
@@ -76,6 +77,7 @@ class PoolState:
     def clock_stepped(self, by: float) -> Deferred[None] | None:
         """See `IClockListener`: every time moves, so nobody's remaining time does."""
         self.now += by
+        self.stepped += by
         moved = self.index.shift(by, self.journal.unfinished())
         return self.journal.moved(moved, self.shift_reservations(by), self.now, by)
 

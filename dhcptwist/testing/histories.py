@@ -15,6 +15,7 @@ from ..interfaces import IClockListener, ILeases, IReservations
 from ..lease import (
     AddressInUse,
     Lease,
+    LeaseState,
     OnConflict,
     Refused,
     Reservation,
@@ -22,15 +23,17 @@ from ..lease import (
     Settings,
 )
 from .model import SLACK, Model
-from .parts import FakeClient, network, subnet
+from .parts import FakeClient, begun, network, subnet
 
 
-WHO = st.integers(0, 5)
+WHO = st.integers(0, 6)
 ADDRESS = st.integers(0, 4)  # the last one is outside of the pool
 CONFIRMS = st.sampled_from(
     [ClientState.RENEWING, ClientState.REBINDING, ClientState.INIT_REBOOT]
 )
 CONFLICT = st.sampled_from(list(OnConflict))
+#: Clients from here on have an identifier; the last ones are behind a relay's port.
+NAMED, BEHIND_A_PORT = 3, 5
 
 
 def try_histories(contract: Any) -> None:
@@ -54,7 +57,7 @@ def try_histories(contract: Any) -> None:
 
 
 class Histories(RuleBasedStateMachine):
-    """One storage, six clients, four addresses, and whatever may happen."""
+    """One storage, seven clients, four addresses, and whatever may happen."""
 
     def __init__(self, contract: Any) -> None:
         super().__init__()
@@ -65,39 +68,48 @@ class Histories(RuleBasedStateMachine):
         self.storage = contract.make(self.network)
         self.model = Model(self.subnet)
         self.when = 1.7e9
-        self.clients = [FakeClient(f"02:00:00:00:07:0{n}") for n in range(6)]
-        for each in self.clients[4:]:
-            each.identifier = b"\xff" + each.hardware
+        self.clients = [FakeClient(f"02:00:00:00:07:0{n}") for n in range(7)]
+        for n, each in enumerate(self.clients):
+            if NAMED <= n < BEHIND_A_PORT:
+                each.identifier = b"\xff" + each.hardware
+            if n >= BEHIND_A_PORT:
+                each.options = {82: b"\1\2p%d" % n}
         self.offers: dict[int, int] = {}
-        self.pushed: dict[int, Reservation] = {}
 
     # --- helpers ------------------------------------------------------------------
+
+    def device(self, n: int) -> bytes:
+        """Which one a client is, whatever it calls itself."""
+        return self.clients[n].hardware
 
     def key(self, n: int) -> bytes:
         """How the storage knows a client."""
         return self.clients[n].identifier or self.clients[n].hardware
 
     def asks(self, n: int, state: ClientState, address: int = 0) -> Any:
-        """A client's question."""
+        """A client's question; a renewal by unicast does not pass the relay."""
         text = ".".join(str(address >> shift & 255) for shift in (24, 16, 8, 0))
-        return self.clients[n].client(self.network, state, text if address else "")
+        who = self.clients[n]
+        if state == ClientState.RENEWING:
+            who = FakeClient("02:00:00:00:07:0%d" % n, who.identifier)  # noqa: UP031
+        return who.client(self.network, state, text if address else "")
 
     def wait(self, result: Any) -> Any:
         """The answer."""
-        return self.contract.wait(result)
+        return self.contract.wait(begun(result))
 
     def mine(self, n: int) -> int:
         """The address that a client believes to have, or 0."""
         for address in self.model.granted:
-            if self.model.holder(address, self.when) == self.key(n):
+            if self.model.holder(address, self.when) == self.device(n):
                 return address
         return 0
 
     def commit(self, n: int, address: int, state: ClientState) -> None:
         """Ask for an address, and see that the answer may be."""
-        who = self.key(n)
-        believed = self.model.holder(address, self.when) == who
+        who, key = self.device(n), self.key(n)
         before = self.model.granted.get(address)
+        believed = self.model.holder(address, self.when) == who
         asks = self.asks(n, state, address)
         found = self.wait(self.storage.commit(asks, address, self.when))
         if isinstance(found, Lease):
@@ -109,10 +121,15 @@ class Histories(RuleBasedStateMachine):
             )
             until = inf if found.duration == 0xFFFFFFFF else self.when + found.duration
             assert found.duration > 0, "a lease of no time"
-            waits = self.model.reserved_for(who) not in {None, address}
-            if believed and before is not None and not waits:
-                assert until >= before.until - SLACK, "a renewal made a lease shorter"
-            self.model.has_granted(who, address, until)
+            waits = self.model.reserved_for(who) - {address}
+            same = believed and before is not None and before.key == key
+            if before is not None and same and not waits:
+                # One that was taken over may be longer than any that is given here.
+                least = min(before.until, self.when + self.subnet.max_lease_time)
+                assert until >= least - SLACK, "a renewal made a lease shorter"
+            if before is not None:
+                self.model.lapses(address, before.until)
+            self.model.has_granted(who, address, until, key)
         elif isinstance(found, Refused) and believed:
             self.model.was_refused(address)
 
@@ -121,9 +138,9 @@ class Histories(RuleBasedStateMachine):
     @rule(n=WHO, wish=ADDRESS)
     def discovers(self, n: int, wish: int) -> None:
         """DISCOVER, with or without a wish."""
-        who = self.key(n)
+        who = self.device(n)
         asks = self.asks(n, ClientState.INIT, self.first + wish if wish else 0)
-        must = self.model.must_come_back_to(who, self.when)
+        must = self.model.must_come_back_to(who, self.key(n), self.when)
         free = self.model.has_free(self.when)
         found = self.wait(self.storage.offer(asks, self.when))
         if not isinstance(found, Lease):
@@ -166,19 +183,23 @@ class Histories(RuleBasedStateMachine):
     @rule(n=WHO, address=ADDRESS)
     def releases(self, n: int, address: int) -> None:
         """RELEASE, of its own or of another's."""
+        number = self.first + address
         asks = self.asks(n, ClientState.BOUND)
-        mine = self.mine(n) == self.first + address
-        done = self.wait(self.storage.release(asks, self.first + address, self.when))
-        assert done or not mine, f"client {n} could not release what it has"
+        mine = self.mine(n) == number
+        same = mine and self.model.granted[number].key == self.key(n)
+        done = self.wait(self.storage.release(asks, number, self.when))
+        assert done or not same, f"client {n} could not release what it has"
         if mine:
-            self.model.lost(self.first + address)
+            self.model.lost(number)
+        if mine and not done:  # it called itself something else then
+            self.model.never_ends(number)
 
     @rule(n=WHO)
     def chose_another_server(self, n: int) -> None:
         """A REQUEST for another server's offer."""
         asks = self.asks(n, ClientState.SELECTING)
         self.wait(self.storage.release(asks, 0, self.when))
-        self.model.drop_offer(self.key(n))
+        self.model.drop_offer(self.device(n))
         self.offers.pop(n, None)
 
     @rule(n=WHO)
@@ -189,11 +210,11 @@ class Histories(RuleBasedStateMachine):
         asks = self.asks(n, ClientState.BOUND)
         if self.wait(self.storage.decline(asks, address, self.when)):
             self.model.lost(address)
-            self.model.last.pop(self.key(n), None)
+            self.model.forget_last(address)
             if address not in self.model.reserved:
                 self.model.rests(address, self.when + self.subnet.decline_hold)
             else:
-                self.model.lapsing[address] = inf  # how long is the storage's affair
+                self.model.never_ends(address)
 
     @rule(n=WHO, address=ADDRESS)
     def declines_another_s(self, n: int, address: int) -> None:
@@ -201,7 +222,8 @@ class Histories(RuleBasedStateMachine):
         number = self.first + address
         offer = self.model.offered.get(number)
         holder = self.model.holder(number, self.when)
-        if holder in {None, self.key(n)} or (offer and offer.who == self.key(n)):
+        mine = holder in {None, self.device(n)}
+        if mine or (offer and offer.who == self.device(n)):
             return
         asks = self.asks(n, ClientState.BOUND)
         done = self.wait(self.storage.decline(asks, number, self.when))
@@ -212,6 +234,13 @@ class Histories(RuleBasedStateMachine):
         """INFORM is answered, whoever asks."""
         asks = self.asks(n, ClientState.BOUND)
         assert isinstance(self.wait(self.storage.configure(asks, self.when)), Settings)
+
+    @rule(n=st.integers(0, BEHIND_A_PORT - 1))
+    def calls_itself_something_else(self, n: int) -> None:
+        """A boot ROM hands over to a system, which has an identifier; or back."""
+        who = self.clients[n]
+        who.identifier = b"" if who.identifier else b"\xff" + who.hardware
+        self.offers.pop(n, None)
 
     # --- time ---------------------------------------------------------------------
 
@@ -228,9 +257,6 @@ class Histories(RuleBasedStateMachine):
         if IClockListener.providedBy(self.storage):
             self.when += by
             self.model.step(by)
-            self.pushed = {
-                n: each for n, each in self.pushed.items() if each.expires == inf
-            }
             self.wait(self.storage.clock_stepped(by))
 
     @rule()
@@ -243,17 +269,31 @@ class Histories(RuleBasedStateMachine):
 
     # --- control ------------------------------------------------------------------
 
-    @rule(n=WHO, address=ADDRESS, conflict=CONFLICT)
-    def reserves(self, n: int, address: int, conflict: OnConflict) -> None:
+    def owned(self, n: int) -> dict[str, Any]:
+        """What a reservation for a client knows it by."""
+        if n >= BEHIND_A_PORT:
+            return {"circuit_id": b"p%d" % n}
+        return {"hardware": self.device(n)}
+
+    @rule(
+        n=WHO,
+        address=ADDRESS,
+        conflict=CONFLICT,
+        lifetime=st.sampled_from([inf, inf, 300.0, 5000.0]),
+    )
+    def reserves(
+        self, n: int, address: int, conflict: OnConflict, lifetime: float
+    ) -> None:
         """Somebody pushes a reservation."""
         if not IReservations.providedBy(self.storage):
             return
-        number = self.first + address
+        number, who = self.first + address, self.device(n)
         wanted = Reservation(
             number,
-            hardware=self.clients[n].hardware,
+            **self.owned(n),
             source="test",
             on_conflict=conflict,
+            expires=self.when + lifetime,
         )
         try:
             verdict = self.wait(self.storage.reserve(wanted, self.when))
@@ -268,15 +308,14 @@ class Histories(RuleBasedStateMachine):
             return
         holder = self.model.holder(number, self.when + SLACK)
         if verdict.outcome == "applied":
-            assert holder in {None, self.key(n)}, (
+            assert holder in {None, who}, (
                 f"applied, but {holder!r} believes to have the address"
             )
-        for other in [
-            a for a, who in self.model.reserved.items() if who == self.key(n)
-        ]:
-            del self.model.reserved[other]
-        self.model.reserved[number] = self.key(n)
-        self.pushed[n] = wanted
+        owner = self.model.owner(number, self.when)
+        assert owner in {None, who}, (
+            f"{number:#x} is reserved for another client already"
+        )
+        self.model.reserves(who, number, self.when + lifetime)
         # An offer that is out for it may be taken back.
         if conflict == OnConflict.PREEMPT:
             self.model.offered.pop(number, None)
@@ -285,10 +324,15 @@ class Histories(RuleBasedStateMachine):
     @rule(n=WHO)
     def cancels(self, n: int) -> None:
         """And takes it back."""
-        if n in self.pushed:
-            wanted = self.pushed.pop(n)
-            self.wait(self.storage.cancel(wanted, self.when))
-            self.model.reserved.pop(wanted.address or 0, None)
+        if IReservations.providedBy(self.storage):
+            who = Reservation(**self.owned(n)).who
+            for each in self.storage.reservation_of(None, who):
+                assert each.address in self.model.reserved_for(self.device(n)), (
+                    f"a reservation that nobody made, or that was cancelled: {each}"
+                )
+                self.wait(self.storage.cancel(each, self.when))
+            for address in self.model.reserved_for(self.device(n)):
+                del self.model.reserved[address]
 
     @rule(address=ADDRESS)
     def revokes(self, address: int) -> None:
@@ -296,3 +340,33 @@ class Histories(RuleBasedStateMachine):
         if ILeases.providedBy(self.storage):
             self.wait(self.storage.revoke(self.first + address, self.when))
             self.model.has_been_revoked(self.first + address)
+
+    @rule(
+        n=WHO,
+        address=ADDRESS,
+        seconds=st.sampled_from([100.0, 7200.0]),
+        dry=st.booleans(),
+    )
+    def takes_over(self, n: int, address: int, seconds: float, dry: bool) -> None:
+        """A lease of another server, which its client has still."""
+        number, who, key = self.first + address, self.device(n), self.key(n)
+        if not ILeases.providedBy(self.storage) or self.mine(n) not in {0, number}:
+            return
+        until = self.when + seconds
+        relay = self.clients[n].options.get(82, b"")
+        lease = Lease(
+            number, LeaseState.BOUND, key, who, self.when - 10, until, relay=relay
+        )
+        free = self.model.is_free(number, self.when)
+        unknown = who not in self.model.had and not self.model.reserved_for(who)
+        why = self.model.may_not_have(who, number, self.when)
+        told = self.storage.import_leases([lease], self.when, "test", dry)
+        [verdict] = self.wait(told)
+        if free and unknown:
+            assert verdict == "taken", f"{number:#x} is free, but: {verdict}"
+        if verdict == "taken":
+            assert not why, f"client {n}'s lease of {number:#x} was taken, though {why}"
+        if verdict == "taken" and not dry:
+            offered = dict(self.model.offered)  # which only an ACK would have taken
+            self.model.has_granted(who, number, until, key)
+            self.model.offered = offered

@@ -7,6 +7,7 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import Any, NamedTuple
 
 from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
 from ..client import Client, ClientState
@@ -17,6 +18,10 @@ from ..storage.memory import MemoryStorage
 from ..transport.counters import Counters
 from ..transport.protocol import DHCPProtocol
 from ..wire import Message, MessageType
+
+
+#: Steps in which a clock is moved on while an answer is waited for.
+TRIES = 100
 
 
 def ip(text: str) -> int:
@@ -121,19 +126,35 @@ class FakeClient:
         return Client(message, link, via, state, ip(requested) if requested else 0)
 
 
-def answer(result: Any) -> Any:
+def begun(result: Any) -> Any:
+    """What a verb returned; a coroutine is begun, as the server does at once."""
+    if hasattr(result, "send") and not isinstance(result, Deferred):
+        return Deferred.fromCoroutine(result)
+    return result
+
+
+def answer(result: Any, clock: Clock | None = None, patience: float = 0.0) -> Any:
     """The answer of a storage that may be a Deferred or a coroutine.
+
+    Args:
+        result: What a verb returned.
+        clock: The clock that the storage has for a reactor, if it has one; it is moved
+            on until there is an answer.
+        patience: By how many seconds at most.
 
     Raises:
         AssertionError: There is none yet; storages that need the reactor override
             `StorageContract.wait`.
     """
-    if hasattr(result, "send") and not isinstance(result, Deferred):
-        result = Deferred.fromCoroutine(result)
+    result = begun(result)
     if not isinstance(result, Deferred):
         return result
     found: list[Any] = []
     result.addBoth(found.append)
+    tries = 0
+    while clock is not None and not found and tries < TRIES:
+        tries += 1
+        clock.advance(patience / TRIES)
     assert found, "no answer yet"
     if isinstance(found[0], Failure):
         found[0].raiseException()
