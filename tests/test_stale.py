@@ -33,10 +33,11 @@ from dhcptwist.client import ClientState
 from dhcptwist.config import StorageConfig
 from dhcptwist.interfaces import ILeases
 from dhcptwist.lease import Lease, Refused, Reservation, Settings, Silence
+from dhcptwist.network import Network
 from dhcptwist.storage.limits import limited
 from dhcptwist.storage.memory import MemoryStorage
 from dhcptwist.storage.stale import Stale
-from dhcptwist.testing import FakeClient, answer, ip
+from dhcptwist.testing import FakeClient, answer, ip, subnet
 from dhcptwist.wire.codes import INFINITE
 
 
@@ -589,6 +590,62 @@ class TestOvertaken:
         assert request(stale, A) == [LATE]
         assert left_of(request(stale, A, FIRST + 1)) == 3600
 
+    def test_moved_meanwhile(self, told, stale):
+        """Of two addresses on its link that it was ACKed at once, it has neither here."""
+        found = request(stale, A, FIRST + 1)
+        told.answers = [lease(FIRST)]
+        request(stale, A)
+        told.asked[0].callback(lease(FIRST + 1))
+        assert left_of(found) == WHOLE
+        for address in (FIRST, FIRST + 1):
+            told.answers = [LATE]
+            assert request(stale, A, address) == [LATE]
+        assert not stale._questions
+
+    def test_given_back_on_one_link(self, told, stale):
+        """What a client gives back on one link it keeps on another."""
+        far = ip("10.0.0.1")
+        told.answers = [lease(far), lease(FIRST)]
+        request(stale, A, far)
+        request(stale, A)
+        stale.release(A.client(NET, ClientState.BOUND), FIRST, 1001.0)
+        told.answers = [LATE, LATE]
+        assert request(stale, A, when=1002.0) == [LATE]
+        assert left_of(request(stale, A, far, 1002.0)) == WHOLE - 2
+
+    def test_moved_without_subnets(self, told, stale):
+        """Where no subnet is configured, a client has one address."""
+        nowhere = Network([], {"eth0": [ip("192.0.2.1")]})
+        for address in (FIRST, ip("10.0.0.1")):
+            told.answers = [lease(address)]
+            stale.commit(A.client(nowhere, RENEWING), address, 1000.0)
+        told.answers = [LATE]
+        assert request(stale, A) == [LATE]
+
+    def test_given_back_twice(self, told, stale):
+        """Given back while it is asked for: who has it in the end, nobody knows here."""
+        told.answers = [lease(FIRST)]
+        request(stale, A)
+        request(stale, A, when=1001.0)
+        stale.release(A.client(NET, ClientState.BOUND), FIRST, 1002.0)
+        told.answers = [LATE]
+        assert request(stale, A, when=1003.0) == [LATE]
+        told.asked[0].callback(lease(FIRST))
+        told.answers = [LATE]
+        assert request(stale, A, when=1004.0) == [LATE]
+
+    def test_elsewhere_meanwhile(self, told, stale):
+        """Of two on different links it has both."""
+        there = Network([subnet("10.0.0.0/24", "")], {"eth0": [ip("10.0.0.2")]})
+        far = ip("10.0.0.1")
+        stale.commit(A.client(there, RENEWING), far, 1000.0)
+        told.answers = [lease(FIRST)]
+        request(stale, A)
+        told.asked[0].callback(lease(far))
+        for address in (FIRST, far):
+            told.answers = [LATE]
+            assert left_of(request(stale, A, address)) == WHOLE
+
     def test_elsewhere(self, told, stale):
         """One on another link it keeps (TRAPS 45)."""
         far = ip("10.0.0.1")
@@ -755,10 +812,9 @@ class History:
         n, address, when, question, found, overtaken = self.waiting.pop(at)
         question.callback(lease(address, self.TIME))
         assert left_of(found) == self.TIME
+        self.acknowledge(n, address, when)
         if overtaken:
             self.model.uncertain(None, address)
-        else:
-            self.acknowledge(n, address, when)
 
     def gone(self, n, address, k):
         """It is not there: what is left, or nothing."""
@@ -806,7 +862,8 @@ class History:
         held = {(g.key, place) for place, g in stale._granted.items() if g.key}
         both = stale._addresses.items()
         assert {(key, place) for key, places in both for place in places} == held
-        assert sum(map(len, stale._questions.values())) == len(self.waiting)
+        # Each by its address and by its client.
+        assert sum(map(len, stale._questions.values())) == 2 * len(self.waiting)
 
 
 KINDS = ["grant", "grant", "later", "settle", "gone", "gone", "back", "no", "step"]

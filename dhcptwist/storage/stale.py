@@ -102,7 +102,8 @@ class Stale(Around):
         # By address, so that one has one holder at most; and the addresses of each.
         self._granted: OrderedDict[int, _Granted] = OrderedDict()
         self._addresses: dict[bytes, tuple[int, ...]] = {}
-        self._questions: dict[int, list[_Question]] = {}
+        # What waits, by address and by client.
+        self._questions: dict[int | bytes, list[_Question]] = {}
         self._trusts_shown = False
         self._stepped = 0.0  # by how much the clock was set since all began
         self._complained = -inf
@@ -135,7 +136,8 @@ class Stale(Around):
             result = Deferred.fromCoroutine(result)
         if isinstance(result, Deferred):
             question.asked = self._clock.seconds()
-            self._questions.setdefault(address, []).append(question)
+            for place in (address, question.key):
+                self._questions.setdefault(place, []).append(question)
             return result.addBoth(self._answered, question)
         result = self._settled(result, question, question.then)
         if isinstance(result, Failure):
@@ -164,10 +166,11 @@ class Stale(Around):
     # --- answers ------------------------------------------------------------------
 
     def _answered(self, result: Any, question: _Question) -> Any:
-        waiting = self._questions[question.address]
-        waiting.remove(question)
-        if not waiting:
-            del self._questions[question.address]
+        for place in (question.address, question.key):
+            waiting = self._questions[place]
+            waiting.remove(question)
+            if not waiting:
+                del self._questions[place]
         passed = self._clock.seconds() - question.asked
         # If the clock was set back meanwhile, nobody knows how long it took.
         return self._settled(
@@ -179,6 +182,7 @@ class Stale(Around):
         address, client = question.address, question.client
         if result.__class__ is Lease or isinstance(result, Lease):
             if result.address == address:
+                self._leave_others(question)
                 if question.is_void:
                     # Who has it in the end, nobody knows here.
                     self._note(address, _UNKNOWN)
@@ -280,18 +284,32 @@ class Stale(Around):
 
     def _grant(self, question: _Question, lease: Lease) -> None:
         address, client = question.address, question.client
-        key = client.key
         # What the client is told, which may be less than the storage keeps.
         duration = lease.duration
         ends = inf if duration == INFINITE else question.then + duration
-        self._note(address, _Granted(key, client.hardware, ends, lease.settings))
-        for other in self._questions.get(address, ()):
-            other.is_void = other.is_void or other.client.key != key
-        for other_address in self._addresses[key]:
-            if other_address != address and (
-                not client.subnets or client.subnet_of(other_address) is not None
-            ):
-                self._forget(key, other_address)  # it has left that
+        granted = _Granted(client.key, client.hardware, ends, lease.settings)
+        self._note(address, granted)
+
+    def _leave_others(self, question: _Question) -> None:
+        """A client has an ACK: others have nothing there, nor it elsewhere on its link.
+
+        What they, or it, still wait for was asked before; whether it was done before or
+        behind this, nobody knows here.
+        """
+        address, client = question.address, question.client
+        mine = {question.key, client.key}
+        places: tuple[int | bytes, ...] = (address, *mine)
+        for place in places:
+            for other in self._questions.get(place, ()):
+                same = other.key in mine or other.client.key in mine
+                if same != (other.address == address) and (
+                    not same or _on_link(client, other.address)
+                ):
+                    other.is_void = True
+        for key in mine:
+            for each in self._addresses.get(key, ()):
+                if each != address and _on_link(client, each):
+                    self._forget(key, each)
 
     def _note(self, address: int, granted: _Granted) -> None:
         self._unlink(address, self._granted.get(address, _NOBODY))
@@ -334,6 +352,11 @@ class Stale(Around):
             self._note(address, _UNKNOWN)
         else:
             self._unlink(address, self._granted.pop(address))
+
+
+def _on_link(client: Client, address: int) -> bool:
+    """Whether a client can have only one of this address and another that it has."""
+    return not client.subnets or client.subnet_of(address) is not None
 
 
 def _is_gone(result: Any) -> bool:
