@@ -10,17 +10,19 @@ VENV ?= .venv
 CONFIG ?= etc/dhcp.ini
 ARGS ?=
 SECONDS ?= 60
+CRASHES ?= 200
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 METADATA := pyproject.toml setup.cfg
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test fuzz torture lint types package clean
+.PHONY: help serve test crash fuzz torture lint types package clean
 
 help:
 	@echo "make serve     run the server here, on $(CONFIG)"
 	@echo "make test      run every test (ARGS=... goes to pytest)"
+	@echo "make crash     crash it under load, and fail its disk; as root (CRASHES=200)"
 	@echo "make fuzz      try odd bytes on the packet library (SECONDS=60)"
 	@echo "make torture   a thousand clients, a thousand times (SEEDS=1000)"
 	@echo "make lint      ruff: rules and format"
@@ -33,6 +35,11 @@ serve: $(VENV)/.installed
 
 test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest $(ARGS)
+
+# What make test does with a few crashes; 200 take a quarter of an hour.
+crash: $(VENV)/.installed-test
+	CRASHES=$(CRASHES) $(BIN)/python -m pytest -o faulthandler_timeout=0 \
+	    tests/test_crash.py tests/integration/test_faults.py $(ARGS)
 
 # What it has found out is kept in build/fuzz, and is where the next run begins.
 fuzz: $(VENV)/.installed-fuzz

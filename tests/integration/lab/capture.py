@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import struct
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,6 +91,7 @@ class Capture:
         self._interface = interface
         self.path = host.directory / f"capture{number}.pcap"
         said = host.directory / f"capture{number}.txt"
+        self._read = 24  # bytes of the file; its header is that long
         self._process = host.start(
             "tcpdump", "-U", "--immediate-mode", "-n", "-Z", "root",
             # Room for a crowd: so many KiB, divided into frames of this length.
@@ -120,18 +122,44 @@ class Capture:
         """Name the messages that have passed until now, in their order."""
         return [packet.type for packet in self.packets(hardware=hardware)]
 
+    def datagrams(self) -> list[tuple[float, bytes]]:
+        """Take the messages that have passed since the last call, with their times.
+
+        Tens of thousands of them would be a long read for tshark.
+        """
+        self._wait_for_mark()
+        with self.path.open("rb") as file:
+            file.seek(self._read)
+            read = file.read()
+        found = []
+        at = 0
+        # A frame that tcpdump is just writing is for the next call.
+        while at + 16 <= len(read):
+            seconds, micros, size, _ = struct.unpack_from("=IIII", read, at)
+            if at + 16 + size > len(read):
+                break
+            frame = read[at + 16 : at + 16 + size]
+            at += 16 + size
+            if frame[12:14] == b"\x08\x00":
+                message = frame[14 + 4 * (frame[14] & 15) + 8 :]
+                found.append((seconds + micros / 1e6, message))
+        self._read += at
+        return found
+
     def _wait_for_mark(self) -> None:
         mark = f"mark {next(self._numbers)} of {self._host.namespace}".ljust(60, ".")
+        until_now = self.path.stat().st_size
         self._host.run(sys.executable, "-c", MARKER, self._interface, mark)
         wait_until(
-            lambda: _ends_with(self.path, mark.encode()), "tcpdump to write everything"
+            lambda: _has(self.path, until_now, mark.encode()),
+            "tcpdump to write everything",
         )
 
 
-def _ends_with(path: Path, mark: bytes) -> bool:
-    """Tell whether a mark is among the last frames of a capture."""
+def _has(path: Path, behind: int, mark: bytes) -> bool:
+    """Tell whether a mark is among the frames of a capture behind so many bytes."""
     with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - 65536))
+        file.seek(behind)
         return mark in file.read()
 
 

@@ -25,7 +25,7 @@ SETTINGS = """
 [server]
 interfaces = {interfaces}
 state = {state}
-storage = sqlite:leases.sqlite
+storage = {storage}
 authoritative = yes
 
 [control]
@@ -68,6 +68,7 @@ class Server:
         directory: Path | None = None,
         twistd: tuple[str, ...] = (),
         prefix: tuple[str, ...] = (),
+        storage: str = "sqlite:leases.sqlite",
     ) -> None:
         """Prepare, but do not start.
 
@@ -77,13 +78,15 @@ class Server:
             directory: Where its files lie, if not in the machine's folder.
             twistd: Options for twistd itself.
             prefix: A command that becomes the server, to start it in its own way.
+            storage: Who decides.  A module in `directory` can be named.
         """
+        self._storage = storage
         self.directory = directory or host.directory
         self.state = self.directory / "state"
         self._host = host
         self._interfaces = interfaces
         self._twistd = twistd
-        self._prefix = prefix
+        self.prefix = prefix
         self._process: subprocess.Popen[bytes] | None = None
         self._logs: list[Path] = []
 
@@ -102,17 +105,30 @@ class Server:
 
     def start(self, *sections: str) -> None:
         """Start with these sections, and wait until it serves."""
+        self.begin(*sections)
+        self.wait()
+
+    def begin(self, *sections: str) -> None:
+        """Start with these sections, and do not wait for it."""
         config = self.directory / "dhcp.ini"
-        settings = SETTINGS.format(interfaces=self._interfaces, state=self.state)
+        settings = SETTINGS.format(
+            interfaces=self._interfaces, state=self.state, storage=self._storage
+        )
         config.write_text("\n".join([settings, *sections]), encoding="utf-8")
         log = self.directory / f"server{len(self._logs)}.log"
-        said = log.with_suffix(".txt")
         self._logs.append(log)
-        process = self._process = self._host.start(
-            *self._prefix, TWISTD, "-n", "--pidfile=", f"--logfile={log}", *self._twistd,
+        path = f"{ENVIRONMENT['PYTHONPATH']}:{self.directory}"
+        self._process = self._host.start(
+            *self.prefix, TWISTD, "-n", "--pidfile=", f"--logfile={log}", *self._twistd,
             "dhcp", "--config", str(config),
-            output=said, env=ENVIRONMENT,
+            output=log.with_suffix(".txt"), env={**ENVIRONMENT, "PYTHONPATH": path},
         )  # fmt: skip
+
+    def wait(self) -> None:
+        """Wait until it serves."""
+        log, process = self._logs[-1], self._process
+        assert process is not None, "the server has not been started"
+        said = log.with_suffix(".txt")
 
         def serving() -> bool:
             told = log.read_bytes() if log.exists() else b""
