@@ -206,28 +206,22 @@ async def _leases(client: ControlClient, options: argparse.Namespace) -> None:
         await _export(client, options)
     elif options.action == "import":
         await _import(client, options)
-    elif options.file is not None:
-        raise ValueError("a FILE is for export and import only")
     else:
         found = await _all(client.leases(options.subnet))
         _show(options, found, tables.leases, "there are no leases")
 
 
 async def _export(client: ControlClient, options: argparse.Namespace) -> None:
-    kind = "jsonl" if options.format == "auto" else options.format
-    if kind not in {"jsonl", "csv"}:
-        raise ValueError(f"leases are exported as jsonl or csv, not as {kind}")
+    kind, subnet = options.format, options.subnet
     if options.file is None:
-        await transfer.export_leases(client, sys.stdout, kind, options.subnet)
+        await transfer.export_leases(client, sys.stdout, kind, subnet)
         sys.stdout.flush()
         return
-    count = await transfer.export_file(client, options.file, kind, options.subnet)
+    count = await transfer.export_file(client, options.file, kind, subnet)
     sys.stderr.write(f"{count} leases written to {options.file}\n")
 
 
 async def _import(client: ControlClient, options: argparse.Namespace) -> None:
-    if options.file is None:
-        raise ValueError("import what? name the lease file")
     with tables.Progress() as progress:
         report = await transfer.import_leases(
             client,

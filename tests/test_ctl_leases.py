@@ -340,7 +340,7 @@ class TestLeases:
         done = await ask("leases", "export")
         assert (done.code, done.err) == (0, "")
         assert json.loads(done.out)["hostname"] == "laptop"
-        done = await ask("leases", "export", "--format", "csv", "--subnet", "far")
+        done = await ask("leases", "--subnet", "far", "export", "--format", "csv")
         head, line = done.out.splitlines()
         assert head.startswith("address,state,hardware,")
         assert line.startswith(f"{FIRST},bound,{LAPTOP},,laptop,")
@@ -350,6 +350,10 @@ class TestLeases:
             done = await ask("leases", "export", "--format", kind)
             assert (done.code, done.out) == (2, "")
             assert "as jsonl or csv" in done.err
+        done = await ask("leases", "export", "--subnet", "far", "file.jsonl")
+        assert (done.code, done.err) == (0, "1 leases written to file.jsonl\n")
+        for words in (["--subnet", "near"], ["list", "--subnet", "near"]):
+            assert (await ask("leases", *words)).code == 1
 
     @pytest_twisted.ensureDeferred
     async def test_conflict(self, ask, bind, here):
@@ -368,11 +372,12 @@ class TestLeases:
     @pytest.mark.parametrize(
         ("arguments", "why"),
         [
-            (["import"], "name the lease file"),
+            (["import"], "required: FILE"),
             (["import", "nowhere"], "nowhere cannot be read"),
             (["import", "."], "cannot be read"),
             (["import", "empty"], "none of the lease files that are known"),
-            (["list", "file"], "for export and import only"),
+            (["list", "file"], "unrecognized arguments: file"),
+            (["show"], "show"),
             (["export", "nowhere/file"], "cannot be written"),
         ],
     )

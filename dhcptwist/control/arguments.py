@@ -54,9 +54,7 @@ def parser() -> argparse.ArgumentParser:
     each.add_argument("--source", metavar="NAME", help="only one of this source")
     each = add("reservations", "list reservations")
     each.add_argument("--source", metavar="NAME", help="only those of this source")
-    _add_leases(
-        add("leases", "list leases, ended ones too; write or read files of them")
-    )
+    _add_leases(add("leases", "list leases, ended ones too; write and read files"))
     each = add("find", "the leases and reservations of an address or a client")
     each.add_argument("what", metavar="ADDRESS|MAC|CLIENT-ID")
     each = add("revoke", "end a lease now")
@@ -133,33 +131,37 @@ def _add_reserve(each: argparse.ArgumentParser) -> None:
 
 
 def _add_leases(each: argparse.ArgumentParser) -> None:
-    each.add_argument(
-        "action",
-        nargs="?",
-        choices=["list", "export", "import"],
-        default="list",
-        help="list them (if nothing is said), write them to FILE, or take over those of"
-        " FILE",
+    each.add_argument("--subnet", metavar="NAME", help="only those of this subnet")
+    each.set_defaults(action="list")
+    actions = each.add_subparsers(dest="action", metavar="list|export|import")
+    add = _adder(actions)
+    subnet: dict[str, Any] = {
+        "metavar": "NAME",
+        "default": argparse.SUPPRESS,  # what stands before the action counts, too
+        "help": "only those of this subnet",
+    }
+    add("list", "list them, as without a word").add_argument("--subnet", **subnet)
+    action = add("export", "write them to FILE")
+    action.add_argument("--subnet", **subnet)
+    action.add_argument(
+        "--format",
+        metavar="jsonl|csv",
+        type=_export_format,
+        default="jsonl",
+        help="JSON lines (jsonl), or comma-separated values",
     )
-    each.add_argument(
-        "file",
-        metavar="FILE",
-        nargs="?",
-        type=Path,
-        help="export: default is the output",
+    action.add_argument(
+        "file", metavar="FILE", nargs="?", type=Path, help="default: the output"
     )
-    each.add_argument(
-        "--subnet", metavar="NAME", help="list and export: only those of this subnet"
-    )
-    each.add_argument(
+    action = add("import", "take over those of another server's lease file")
+    action.add_argument("file", metavar="FILE", type=Path)
+    action.add_argument(
         "--format",
         choices=["auto", *READERS],
         default="auto",
-        help="import: whose file it is (seen by itself); export: jsonl or csv",
+        help="whose file it is; seen by itself (auto)",
     )
-    each.add_argument(
-        "--dry-run", action="store_true", help="import: only say what would be"
-    )
+    action.add_argument("--dry-run", action="store_true", help="only say what would be")
 
 
 def _add_who(each: argparse.ArgumentParser) -> None:
@@ -223,7 +225,14 @@ def _read_moment(text: str) -> float:
         ) from None
 
 
+def _read_export_format(text: str) -> str:
+    if text not in {"jsonl", "csv"}:
+        raise ValueError(f"leases are exported as jsonl or csv, not as {text!r}")
+    return text
+
+
 _moment = _typed(_read_moment)
+_export_format = _typed(_read_export_format)
 _address = _typed(_read_address)
 _port = _typed(_read_port)
 _option = _typed(_read_option)

@@ -124,7 +124,7 @@ class Lines:
 
     def __init__(self, paths: list[Path], progress: Progress | None = None) -> None:
         self.paths = paths
-        self.size = sum(path.stat().st_size for path in paths)
+        self.size = sum(path.stat().st_size for path in paths if path.exists())
         self._progress = progress
         self._begins: list[int] = []
 
