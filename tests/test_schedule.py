@@ -2,7 +2,9 @@
 
 A seeded scheduler interleaves packets that are repeated, late and out of order, control
 calls, the disk's transactions and their failures, and time.  What clients were told is
-looked at after each step.  ``SEEDS`` is how many seeds are tried (``make torture``).
+looked at after each step: nobody else has the address, nobody else was offered it or has it
+reserved, and it is on disk.  In the end everything is, also for who opens the file again.
+``SEEDS`` is how many seeds are tried (``make torture``).
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from disks import US, Disk, FakeReactor
 
 from dhcptwist.lease import (
     AddressInUse,
+    Lease,
     LeaseState,
     OnConflict,
     Reservation,
@@ -37,6 +40,9 @@ CLIENTS = 1000
 STEPS = 6000
 FIRST = ip("192.0.2.10")
 
+#: Seconds for which an offer is surely held: half of the 30 that it may be.
+HELD = 15
+
 
 class Memory:
     """A storage in memory, which needs no disk."""
@@ -47,6 +53,13 @@ class Memory:
         self.storage = MemoryStorage(net)
         self.server = MemoryServer(net, self.storage)
         self.fault = None
+
+    def written(self, address):
+        """The lease as it is kept: as it is."""
+        return [self.storage.index.leases[address]]
+
+    def again(self):
+        """It keeps nothing."""
 
     def begin(self):
         """Nothing waits."""
@@ -59,6 +72,32 @@ class Memory:
 
     def close(self):
         """Nothing is open."""
+
+
+class File(Disk):
+    """A storage in a file, which knows what has been written."""
+
+    def __init__(self, path, net):
+        super().__init__(path, net=net)
+        self._written = {}
+
+    def write(self, batch):
+        """What the journal calls; what came through is on disk."""
+        first = super().write(batch)
+        leases = [of for _, _, of, _ in batch.entries if isinstance(of, Lease)]
+        for lease in leases:
+            self._written[lease.address] = []
+        for lease in leases:
+            self._written[lease.address].append(lease)
+        return first
+
+    def written(self, address):
+        """What the last transaction that changed a lease made of it, one by one."""
+        return self._written.get(address, ())
+
+    def again(self):
+        """The same file, opened by the next server."""
+        return Disk(self.path, net=self.network, when=self.server.now)
 
 
 class World:
@@ -91,6 +130,18 @@ class World:
         self.in_flight = []
         self.sent_at = {}
         self.deaf = {}
+        #: Address to client and end, and the other way round: the offers that the server
+        #: must keep.
+        self.offered = {}
+        self.offered_to = {}
+        #: Address to the last client that it was granted to, heard or not, and its end.
+        self.granted_to = {}
+        #: Address to its owner and the step since which that is surely in force, and the
+        #: other way round.
+        self.reserved = {}
+        self.reserved_for = {}
+        self.came = {}
+        self.number = 0
         self.seen = 0
         self.granted = 0
 
@@ -115,6 +166,7 @@ class World:
             ],
             [20, 14, 12, 3, 1, 40, 4, 1, 0.5, 25, 0.3, 8],
         )[0]
+        self.number += 1
         kind()
         self.look()
 
@@ -134,6 +186,7 @@ class World:
         the protocol has nothing against that.
         """
         self.deaf[message.chaddr] = message.xid
+        self.take_back(self.numbers[message.chaddr])
         for _ in range(self.chance.choice([0, 1, 1, 1, 1, 2])):
             self.server.receive(message)
 
@@ -186,6 +239,9 @@ class World:
             at = self.chance.randrange(len(self.in_flight))
             message = self.in_flight.pop(at)
             if self.chance.random() < 0.9:  # the others are lost
+                self.came.setdefault((message.chaddr, message.xid), self.number)
+                if message.type == REQUEST:
+                    self.take_back(self.numbers[message.chaddr])
                 self.server.receive(message)
 
     def repeat(self):
@@ -198,16 +254,31 @@ class World:
         now = self.server.now
         there = self.storage.reservations(None, 1000, None)
         if there and self.chance.random() < 0.5:
-            self.quietly(self.storage.cancel(self.chance.choice(there), now))
+            gone = self.chance.choice(there)
+            self.reserved_for.pop(self.reserved.pop(gone.address, (None, 0))[0], None)
+            self.quietly(self.storage.cancel(gone, now))
             return
+        n = self.someone()
+        address = FIRST + self.chance.randrange(600)
         wanted = Reservation(
-            FIRST + self.chance.randrange(600),
-            hardware=self.clients[self.someone()].hardware,
+            address,
+            hardware=self.clients[n].hardware,
             source="test",
             on_conflict=self.chance.choice(list(OnConflict)),
         )
+
+        def reserved(_):
+            if wanted in self.storage.reservation_of(address, None):
+                self.reserved[address] = n, self.number
+                self.reserved_for[n] = address
+
         with suppress(AddressInUse, ReservationConflict):
-            self.quietly(self.storage.reserve(wanted, now))
+            kept = self.storage.reserve(wanted, now)
+            self.reserved.pop(self.reserved_for.pop(n, None), None)
+            self.take_back(
+                self.offered.get(address, (None, 0))[0]
+            )  # preempted, perhaps
+            self.quietly(kept.addCallback(reserved))
 
     def revoke(self):
         """An administrator ends a lease; its holder goes on in good faith."""
@@ -241,6 +312,10 @@ class World:
 
     # --- what must hold -----------------------------------------------------------
 
+    def take_back(self, n):
+        """A client may have no offer any more."""
+        self.offered.pop(self.offered_to.pop(n, None), None)
+
     def forget(self, n):
         """A client has its address no longer."""
         address, _ = self.has.pop(n)
@@ -261,6 +336,18 @@ class World:
         n = self.numbers[message.chaddr]
         address = message.yiaddr
         now = self.server.now
+        asked = self.sent_at[message.chaddr, message.xid]
+        came = self.came[message.chaddr, message.xid]
+        if message.type == OFFER:
+            self.may(n, address, came)
+            self.take_back(n)
+            self.take_back(self.offered.get(address, (None, 0))[0])  # it has ended
+            self.offered[address] = n, now + HELD
+            self.offered_to[n] = address
+        elif message.type == ACK:
+            # A client counts from when it asked (RFC 2131 section 4.4.1).
+            until = asked + message.get("dhcp-lease-time")
+            self.granted_to[address] = n, now + message.get("dhcp-lease-time")
         if message.xid <= self.deaf.get(message.chaddr, -1):
             return  # it had said farewell since, and takes no more of this
         if message.type == OFFER:
@@ -274,14 +361,32 @@ class World:
             assert not other, f"{address:#x} for client {n}, but {other} has it"
             if n in self.has:
                 self.forget(n)
-            # A client counts from when it asked (RFC 2131 section 4.4.1).
-            asked = self.sent_at[message.chaddr, message.xid]
-            self.has[n] = address, asked + message.get("dhcp-lease-time")
+            key = self.clients[n].hardware
+            kept = self.disk.written(address)
+            assert any(
+                each.key == key and each.expires >= until - 1 for each in kept
+            ), (
+                f"an ACK of {address:#x} for client {n}, and it is not on disk for as long"
+            )
+            if kept[-1].key == key and kept[-1].bound(now):  # else it has moved since
+                self.may(n, address, came)
+            self.has[n] = address, until
             self.owner[address] = n
             self.offers.pop(n, None)
             self.granted += 1
-            lease = self.storage.index.leases[address]
-            assert lease.key == self.clients[n].hardware, "an ACK without its lease"
+
+    def may(self, n, address, came):
+        """See that nobody was offered an address, or owns it, that a client gets."""
+        other, until = self.offered.get(address, (n, 0))
+        assert other == n or until <= self.server.now, (
+            f"{address:#x} for client {n}, but client {other} was offered it"
+        )
+        owner, since = self.reserved.get(address, (n, 0))
+        before, until = self.granted_to.get(address, (n, 0))
+        held = before == n and until > self.server.now
+        assert owner == n or since >= came or held, (
+            f"{address:#x} for client {n}, but it is reserved for client {owner}"
+        )
 
     def somebody_else(self, address, n, now):
         """Another client that believes to have the address."""
@@ -306,11 +411,26 @@ class World:
             assert lease.state == LeaseState.REVOKED or lease.expires >= until - 1
         offers = index.offers
         assert {each.key: at for at, each in offers.items()} == index.offer_of
+        pushed = self.storage.reservations(None, 1000, None)
         self.disk.close()
+        again = self.disk.again()
+        if again is not None:
+            there = again.storage.index.leases
+            assert words(there) == words(index.leases), "the file has other leases"
+            assert again.storage.reservations(None, 1000, None) == pushed
+            again.close()
+
+
+def words(leases):
+    """What makes a lease the one it is."""
+    return {
+        at: (lease.state, lease.key, lease.since, lease.expires)
+        for at, lease in leases.items()
+    }
 
 
 @pytest.mark.timeout(60 + 10 * SEEDS)
-@pytest.mark.parametrize("make", [Memory, lambda path, net: Disk(path, net=net)])
+@pytest.mark.parametrize("make", [Memory, File])
 def test_a_thousand_clients(make, tmp_path):
     """Each seed is a history; the message says which one failed, and where."""
     granted = 0

@@ -3,34 +3,54 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import suppress
 from ipaddress import IPv4Address
+from math import inf
+from pathlib import Path
+from shutil import copyfile, rmtree
+from tempfile import mkdtemp
 
 import pytest
-from disks import Disk
-from twisted.internet.defer import Deferred
+from disks import US, Disk
+from hypothesis import settings, strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
+from twisted.internet.defer import Deferred, succeed
+from zope.interface import implementer
 
+from dhcptwist.interfaces import ILeaseListener, IProber
 from dhcptwist.lease import (
+    AddressInUse,
     EventKind,
     Lease,
     LeaseState,
     OnConflict,
     Reservation,
+    ReservationConflict,
     Settings,
 )
+from dhcptwist.storage import sqlite_file
 from dhcptwist.storage.sqlite_file import Batch
 from dhcptwist.storage.sqlite_journal import StorageFailure
-from dhcptwist.storage.sqlite_schema import StorageUnusable
-from dhcptwist.testing import (
-    FakeClient,
-    answer,
-    ip,
+from dhcptwist.storage.sqlite_rows import (
+    EXPIRED,
+    JOURNAL_COLUMNS,
+    RESERVATION_COLUMNS,
+    read_event,
+    read_reservation,
 )
+from dhcptwist.storage.sqlite_schema import StorageUnusable
+from dhcptwist.testing import FakeClient, answer, ip, network, subnet
 from dhcptwist.wire import MessageType
 
 
 DISCOVER, REQUEST = MessageType.DISCOVER, MessageType.REQUEST
+RELEASE, DECLINE = MessageType.RELEASE, MessageType.DECLINE
 FIRST = ip("192.0.2.10")
-US = "192.0.2.1"
+
+
+def text(number):
+    """An address as text."""
+    return str(IPv4Address(number))
 
 
 @pytest.fixture
@@ -161,7 +181,12 @@ class TestDurability:
         who = FakeClient()
         disk.server.receive(who.message(DISCOVER))
         disk.server.receive(who.message(REQUEST, requested="192.0.2.10", server=US))
-        disk.close()
+        stopped = disk.storage.stop()
+        file = disk.storage.journal._file
+        assert file._connection is not None, "closed, and somebody waits"
+        disk.sync()
+        answer(stopped)
+        assert (file._connection, file._lock) == (None, None)
         assert disk.server.sent[-1].message.type == MessageType.ACK
         again = Disk(disk.path)
         assert again.storage.index.leases[FIRST].key == who.hardware
@@ -201,6 +226,49 @@ class TestRestart:
         lease = again.storage.index.leases[FIRST]
         assert lease.expires - 1.7e9 == pytest.approx(left)
         again.sync()
+        again.close()
+
+    @pytest.mark.parametrize("clock", ["set", "not set yet"])
+    def test_the_order_of_what_has_ended(self, tmp_path, clock):
+        """RFC 2131 section 4.3.1: the address unused longest is given first."""
+        disk = Disk(tmp_path / "leases.sqlite", when=1.7e9)
+        clients = [FakeClient(f"02:00:00:00:01:0{n}") for n in range(4)]
+        for who in clients:
+            disk.bind(who)
+        for n in (2, 0, 3, 1):
+            disk.server.now += 100
+            disk.server.receive(clients[n].message(REQUEST, ciaddr=text(FIRST + n)))
+            disk.sync()
+        disk.close()
+        again = Disk(disk.path, when=1.7e9 + 9000 if clock == "set" else 1000.0)
+        if clock != "set":
+            # The board was off for as long as nobody knows; then it learns the date.
+            again.tick(9000)
+            again.storage.clock_stepped(1.7e9)
+            again.server.now += 1.7e9
+            again.sync()
+        new = [FakeClient(f"02:00:00:00:02:0{n}") for n in range(4)]
+        given = [again.bind(who).yiaddr - FIRST for who in new]
+        assert given == [2, 0, 3, 1]
+        again.close()
+
+    def test_the_order_of_what_had_ended_before_the_clock_was_set(self, tmp_path):
+        """Also of what had ended already when a board without a clock went off."""
+        disk = Disk(tmp_path / "leases.sqlite", when=1.7e9)
+        clients = [FakeClient(f"02:00:00:00:01:0{n}") for n in range(3)]
+        for who in clients:
+            disk.bind(who)
+        for n in (2, 0):
+            disk.server.now += 100
+            disk.server.receive(clients[n].message(REQUEST, ciaddr=text(FIRST + n)))
+            disk.sync()
+        disk.tick(3750)  # all three have ended, the last one a moment ago
+        disk.bind(FakeClient())
+        disk.close()
+        again = Disk(disk.path, when=1000.0)
+        new = [FakeClient(f"02:00:00:00:02:0{n}") for n in range(3)]
+        given = [again.bind(who).yiaddr - FIRST for who in new]
+        assert given == [1, 2, 0]
         again.close()
 
     def test_the_client_s_latest_of_two_infinite_leases(self, tmp_path):
@@ -356,6 +424,14 @@ class TestFile:
                 "INSERT INTO lease VALUES (?,?,x'01',x'',0,9e9,'',x'')",
                 (address, state),
             )
+        # Nothing that ends, or began, so far away was ever ours; one such row would
+        # move all the others, were it taken for a clock that is behind.
+        times = [(1e300, 9.0), (1e18, 9.0), (-1e300, 9.0), (9.0, 1e300), (9.0, -1e300)]
+        for n, (since, expires) in enumerate([*times, (inf, inf)]):
+            connection.execute(
+                "INSERT INTO lease VALUES (?,2,x'01',x'',?,?,'',x'')",
+                (FIRST + 10 + n, since, expires),
+            )
         connection.commit()
         connection.close()
         connection = sqlite3.connect(path)
@@ -369,6 +445,7 @@ class TestFile:
         connection.close()
         disk = Disk(path)
         assert list(disk.storage.index.leases) == [FIRST + 1]
+        assert disk.storage.index.leases[FIRST + 1].expires == 9e9
         assert disk.storage.reservations(None, 10, None) == []
         disk.close()
 
@@ -384,3 +461,466 @@ def test_results_come_in_order(disk):
             disk.begin()
     disk.sync()
     assert order == [0, 1, 2, 3, 4]
+
+
+KEPT = {
+    EventKind.BOUND: LeaseState.BOUND,
+    EventKind.RENEWED: LeaseState.BOUND,
+    EventKind.RELEASED: LeaseState.RELEASED,
+    EventKind.DECLINED: LeaseState.DECLINED,
+    EventKind.REVOKED: LeaseState.REVOKED,
+    EventKind.FREED: LeaseState.RELEASED,
+}
+WHO = st.integers(0, 4)
+PLACE = st.integers(0, 4)  # the last one is outside of the pool
+FOREVER = {51: b"\xff\xff\xff\xff"}
+HISTORY = 20_000.0
+
+
+@implementer(IProber, ILeaseListener)
+class Lives(RuleBasedStateMachine):
+    """A server on a real file, with everything that can happen to it, in any order.
+
+    It listens itself, and looks into the file at each thing that it is told; and it keeps
+    what clients were promised.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.patch = pytest.MonkeyPatch()
+        self.patch.setattr(sqlite_file, "PATIENCE", 0.0)
+        self.place = Path(mkdtemp(prefix="lives-"))
+        self.starts = 0
+        self.clients = [FakeClient(f"02:00:00:00:00:0{n}") for n in range(4)]
+        self.clients.append(FakeClient("02:00:00:00:00:0f", identifier=b"\xffduid"))
+        self.errors = []
+        self.told = []
+        self.state = {}  # of each address, and whose, as the events have it
+        self.promised = {}  # address: client, and until when it believes to have it
+        self.asked = {}
+        self.deaf = {}
+        self.stepped = 0.0
+        self.stepped_on_disk = 0.0
+        self.other = None
+        self.net = network(
+            subnet(min_lease_time=60, max_lease_time=0xFFFFFFFF, decline_hold=500)
+        )
+        self.open(self.place / "leases.sqlite", 1e9)
+
+    # --- opening and closing ------------------------------------------------------
+
+    def open(self, path, when):
+        """Start on a file."""
+        self.disk = Disk(path, net=self.net, when=when, prober=self, history=HISTORY)
+        self.storage = self.disk.storage
+        self.storage.add_listener(self)
+        self.reader = sqlite3.connect(path, isolation_level=None)
+        self.seen = 0
+        self.disk.sync()  # what the start has to say of what ended meanwhile
+
+    @rule(down=st.sampled_from([0.0, 100.0, 5000.0]))
+    def restarts(self, down):
+        """Stopped in good order, what waits is written; and started again."""
+        self.mends()
+        self.disk.close()
+        self.look()
+        self.reader.close()
+        self.open(self.disk.path, self.disk.server.now + down)
+
+    @precondition(lambda self: self.stepped == self.stepped_on_disk)
+    @rule(down=st.sampled_from([0.0, 5000.0]))
+    def crashes(self, down):
+        """It is gone, with all that was not written."""
+        self.starts += 1
+        elsewhere = self.place / str(self.starts)
+        elsewhere.mkdir()
+        file = elsewhere / "leases.sqlite"
+        for end in ("", "-wal"):
+            copyfile(f"{self.disk.path}{end}", f"{file}{end}")
+        self.leave()
+        self.open(file, self.disk.server.now + down)
+
+    def leave(self):
+        """Let go of the file, and do not care."""
+        self.repair()
+        self.reader.close()
+        self.storage.journal._file.close()
+
+    def teardown(self):
+        """In the end everything is what it should be."""
+        try:
+            self.comes_to_rest()
+            for _ in range(2):
+                before = len(self.told)
+                self.restarts(0.0)
+                self.comes_to_rest()
+                assert len(self.told) == before, "a restart is no event"
+            self.disk.close()
+        finally:
+            self.leave()
+            self.patch.undo()
+            rmtree(self.place)
+
+    # --- packets ------------------------------------------------------------------
+
+    def send(self, n, kind, **more):
+        """A packet, and what came of it at once."""
+        message = self.clients[n].message(kind, **more)
+        self.asked[message.raw[28:34], message.xid] = self.disk.server.now
+        self.disk.server.receive(message)
+        self.look()
+
+    @rule(n=WHO, wish=PLACE, forever=st.booleans())
+    def binds(self, n, wish, forever):
+        """A client begins, and takes what it is offered."""
+        before = len(self.disk.server.sent)
+        more = {"requested": text(FIRST + wish)} if wish else {}
+        self.disk.server.receive(self.clients[n].message(DISCOVER, **more))
+        offers = self.disk.server.sent[before:]
+        self.look()
+        if offers:
+            wanted = text(offers[0].message.yiaddr)
+            options = FOREVER if forever else {}
+            self.send(n, REQUEST, requested=wanted, server=US, options=options)
+
+    def mine(self, n):
+        """What a client believes to have."""
+        now = self.disk.server.now
+        for address, (who, until) in self.promised.items():
+            if who == n and until > now:
+                return address
+        return None
+
+    @rule(n=WHO, forever=st.booleans(), reboots=st.booleans())
+    def renews(self, n, forever, reboots):
+        """A client goes on."""
+        if address := self.mine(n):
+            how = "requested" if reboots else "ciaddr"
+            options = FOREVER if forever else {}
+            self.send(n, REQUEST, options=options, **{how: text(address)})
+
+    @rule(n=WHO)
+    def releases(self, n):
+        """A client leaves."""
+        if address := self.mine(n):
+            self.is_deaf(n, address)
+            self.send(n, RELEASE, ciaddr=text(address), server=US)
+
+    @rule(n=WHO)
+    def declines(self, n):
+        """A client finds its address in use."""
+        if address := self.mine(n):
+            self.is_deaf(n, address)
+            self.send(n, DECLINE, requested=text(address), server=US)
+
+    def is_deaf(self, n, address):
+        """A client that says farewell takes no answer to what it asked before."""
+        del self.promised[address]
+        self.deaf[n] = self.clients[n].xid
+
+    # --- control ------------------------------------------------------------------
+
+    def quietly(self, result):
+        """It fails if the disk does."""
+        result.addErrback(lambda failure: failure.trap(StorageFailure))
+
+    @rule(
+        n=WHO,
+        place=PLACE,
+        conflict=st.sampled_from(list(OnConflict)),
+        lifetime=st.sampled_from([100.0, inf]),
+    )
+    def reserves(self, n, place, conflict, lifetime):
+        """Another process pushes a reservation."""
+        now = self.disk.server.now
+        wanted = Reservation(
+            FIRST + place,
+            hardware=self.clients[n].hardware,
+            source="test",
+            on_conflict=conflict,
+            expires=now + lifetime,
+        )
+        with suppress(AddressInUse, ReservationConflict):
+            self.quietly(self.storage.reserve(wanted, now, "netbox"))
+
+    @rule(place=PLACE)
+    def cancels(self, place):
+        """And takes it back."""
+        for each in self.storage.reservation_of(FIRST + place, None):
+            self.quietly(self.storage.cancel(each, self.disk.server.now, "netbox"))
+
+    @rule(place=PLACE)
+    def revokes(self, place):
+        """A lease is taken away; its holder may be there still."""
+        self.quietly(self.storage.revoke(FIRST + place, self.disk.server.now, "admin"))
+
+    def probe(self, address, subnet):
+        """See `IProber`: whoever believes to have an address answers.
+
+        Or whose ACK is on its way: a probe takes longer than that.
+        """
+        self.look()
+        journal = self.storage.journal
+        for _, result, _ in [*(journal._under_way or ()), *journal._results]:
+            if isinstance(result, Lease) and result.address == address:
+                return succeed(True)
+        _, until = self.promised.get(address, (0, -inf))
+        return succeed(until > self.disk.server.now)
+
+    # --- the disk -----------------------------------------------------------------
+
+    @rule()
+    def a_transaction_begins(self):
+        """If there is one to begin."""
+        self.disk.begin()
+        self.look()
+
+    @rule()
+    def a_transaction_ends(self):
+        """If there is one under way."""
+        self.disk.finish()
+        self.look()
+
+    @rule()
+    def all_is_written(self):
+        """Or fails."""
+        self.disk.sync()
+        self.look()
+
+    @precondition(lambda self: self.other is None and self.disk.fault is None)
+    @rule(how=st.sampled_from(["raises", "full", "locked"]))
+    def breaks(self, how):
+        """Nothing can be written, or not much more."""
+        if how == "raises":
+            self.disk.fault = OSError(5, "Input/output error")
+        elif how == "locked":
+            self.other = sqlite3.connect(self.disk.path, isolation_level=None)
+            self.other.execute("BEGIN IMMEDIATE")
+        else:
+            connection = self.storage.journal._file._connection
+            if connection is not None:
+                (pages,) = connection.execute("PRAGMA page_count").fetchone()
+                connection.execute(f"PRAGMA max_page_count={pages}")
+
+    @rule()
+    def mends(self):
+        """All is well again."""
+        self.repair()
+
+    def repair(self):
+        """Undo whatever is wrong with the disk."""
+        self.disk.fault = None
+        if self.other is not None:
+            self.other.close()
+            self.other = None
+        connection = self.storage.journal._file._connection
+        if connection is not None:
+            connection.execute(f"PRAGMA max_page_count={1 << 30}")
+
+    # --- time ---------------------------------------------------------------------
+
+    @rule(seconds=st.sampled_from([0.0, 1.0, 40.0, 2000.0, 4000.0]))
+    def time_passes(self, seconds):
+        """And the clock ticks; the journal is tidied if nobody waits."""
+        self.disk.server.now += seconds
+        self.storage.clock_ticked(self.disk.server.now)
+        self.look()
+
+    @rule(by=st.sampled_from([500.0, -500.0, 86400.0, -86400.0]))
+    def the_clock_is_set(self, by):
+        """Nobody's remaining time changes."""
+        self.move(by)
+        self.storage.clock_stepped(by)
+        self.look()
+
+    def move(self, by):
+        """The clock of the server's machine, and all times that are noted here."""
+        self.disk.server.now += by
+        self.stepped += by
+        self.asked = {each: when + by for each, when in self.asked.items()}
+        self.promised = {
+            address: (who, until + by)
+            for address, (who, until) in self.promised.items()
+        }
+
+    # --- what must hold -----------------------------------------------------------
+
+    def lease_changed(self, event):
+        """See `ILeaseListener`; whatever we find would only be logged here."""
+        try:
+            self.hear(event)
+        except Exception as error:  # noqa: BLE001 - it is raised in `look`
+            self.errors.append(error)
+
+    def hear(self, event):
+        """An event: it is on disk, and the next one."""
+        assert event.number == len(self.told) + 1, (
+            "a number was left out, or given twice"
+        )
+        asks = f"SELECT {JOURNAL_COLUMNS} FROM journal WHERE number = {event.number}"
+        [row] = self.reader.execute(asks).fetchall()
+        there = read_event(row)
+        if there.kind == EventKind.CLOCK:
+            self.stepped_on_disk += there.expires - there.since
+        bare = {"since": 0.0, "expires": 0.0}
+        assert there._replace(**bare) == event._replace(**bare)
+        self.told.append(event)
+        if event.kind == EventKind.REVOKED and event.address in self.promised:
+            n, until = self.promised[event.address]
+            self.promised[event.address] = n, min(until, event.expires)
+        if event.kind in KEPT:
+            self.state[event.address] = KEPT[event.kind], event.key
+        elif event.kind == EventKind.EXPIRED:
+            state, key = self.state[event.address]
+            assert key == event.key
+            assert event.by == "expiry"
+            assert state in {
+                LeaseState.BOUND,
+                LeaseState.DECLINED,
+                LeaseState.REVOKED,
+            }, "an end was told twice, or of what had none"
+            if state == LeaseState.BOUND:
+                state = EXPIRED
+            self.state[event.address] = state, key
+
+    def look(self):
+        """Hear what clients are told."""
+        if self.errors:
+            raise self.errors[0]
+        sent = self.disk.server.sent
+        while self.seen < len(sent):
+            message = sent[self.seen].message
+            self.seen += 1
+            n = next(
+                n
+                for n, who in enumerate(self.clients)
+                if who.hardware[1:] == message.chaddr
+            )
+            if message.type == MessageType.NAK:
+                if address := self.mine(n):
+                    del self.promised[address]
+            elif message.type == MessageType.ACK:
+                self.promise(n, message)
+
+    def promise(self, n, message):
+        """An ACK: it must be on disk, for as long."""
+        address, lasts = message.yiaddr, message.get("dhcp-lease-time")
+        asked = self.asked[message.raw[28:34], message.xid]
+        until = inf if lasts == 0xFFFFFFFF else asked + lasts
+        who = self.clients[n].identifier or self.clients[n].hardware
+        # Where the clock was set since, the file may not know yet.
+        until_on_disk = self.on_disk(address, who)
+        assert until_on_disk + max(0.0, self.stepped - self.stepped_on_disk) >= until
+        if message.xid <= self.deaf.get(n, 0):
+            return
+        if self.state[address][0] == LeaseState.REVOKED:
+            # In the same transaction; for ever is then what it would have rested.
+            until = min(until, self.storage.index.leases[address].expires)
+        other, ends = self.promised.get(address, (n, -inf))
+        assert other == n or ends <= self.disk.server.now, "two have one address"
+        for had in [a for a, (whose, _) in self.promised.items() if whose == n]:
+            del self.promised[had]
+        self.promised[address] = n, until
+
+    def on_disk(self, address, who):
+        """Until when a client has an address; what it is since is in the same transaction."""
+        found = [
+            inf if expires is None else expires
+            for (expires,) in self.reader.execute(
+                "SELECT expires FROM lease WHERE address=?1 AND client=?2 AND state=2"
+                " UNION ALL"
+                " SELECT expires FROM journal WHERE address=?1 AND client=?2 AND state=2",
+                (address, who),
+            )
+        ]
+        assert found, "an ACK that no disk knows of"
+        return max(found)
+
+    @rule()
+    def comes_to_rest(self):
+        """Everything is written: file, memory, events and promises are one."""
+        self.repair()
+        for _ in range(3):
+            self.disk.sync()
+            self.storage.clock_ticked(self.disk.server.now)
+        self.disk.sync()
+        self.look()
+        assert self.stepped == self.stepped_on_disk
+        self.the_leases_agree()
+        self.the_reservations_agree()
+        self.the_journal_is_whole()
+        self.promises_are_kept()
+
+    def the_leases_agree(self):
+        """The table is the index, and what the events say."""
+        rows = self.reader.execute(
+            "SELECT address, state, client, hardware, since, expires, hostname, relay"
+            " FROM lease"
+        ).fetchall()
+        assert {row[0]: row[1:3] for row in rows} == self.state
+        found = {
+            (
+                lease.address,
+                lease.state,
+                lease.key,
+                lease.hardware,
+                lease.since,
+                lease.expires,
+            )
+            for lease in self.storage.index.leases.values()
+        }
+        assert found == {
+            (
+                address,
+                LeaseState.BOUND if state == EXPIRED else state,
+                client,
+                hardware,
+                since,
+                inf if expires is None else expires,
+            )
+            for address, state, client, hardware, since, expires, *_ in rows
+        }
+        now = self.disk.server.now
+        for lease in self.storage.index.leases.values():
+            if lease.state == LeaseState.BOUND and lease.expires < now - 1:
+                assert self.state[lease.address][0] == EXPIRED, "an end was not told"
+
+    def the_reservations_agree(self):
+        """What is in force is in the file."""
+        rows = self.reader.execute(f"SELECT {RESERVATION_COLUMNS} FROM reservation")
+        in_file = {each.place: each for each in map(read_reservation, rows)}
+        # One that has ended while the disk failed goes with the next start.
+        now = self.disk.server.now
+        assert {k: each for k, each in in_file.items() if each.expires > now} == {
+            each.place: each for each in self.storage.reservations(None, 100, None)
+        }
+        assert self.storage.reserved.by_address.keys() == {
+            each.address for each in self.storage.reservations(None, 100, None)
+        }
+
+    def the_journal_is_whole(self):
+        """What was told is there, but for what is old; the tables find what is there."""
+        rows = self.reader.execute(f"SELECT {JOURNAL_COLUMNS} FROM journal").fetchall()
+        there = [read_event(row)[:5] for row in rows]
+        told = [event[:5] for event in self.told]
+        assert there == told[len(told) - len(there) :]
+        assert there or not told, "the newest was forgotten"
+        numbers = {event[0] for event in there}
+        for table in ("journal_address", "journal_client"):
+            indexed = self.reader.execute(f"SELECT number FROM {table}").fetchall()
+            assert {number for (number,) in indexed} <= numbers
+
+    def promises_are_kept(self):
+        """Who was told that it has an address has it, or had it taken away."""
+        now = self.disk.server.now
+        for address, (n, until) in self.promised.items():
+            if until <= now:
+                continue
+            lease = self.storage.index.leases[address]
+            assert lease.key == (self.clients[n].identifier or self.clients[n].hardware)
+            if lease.state != LeaseState.REVOKED:
+                assert (lease.state, lease.expires >= until) == (LeaseState.BOUND, True)
+
+
+TestLives = Lives.TestCase
+TestLives.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)

@@ -76,13 +76,14 @@ class AddressContract(Steps):
         """It gives back what was offered, and nothing that is leased."""
         net = network()
         storage: Any = self.make(net)
-        who = FakeClient()
+        who, other = self._clients(2)
         lease = self._bind(storage, net, who, 100.0)
         self.answered(storage, net, "release", who, 101.0, 0, SELECTING)
+        rule = "IStorage.release: address 0 gives back the offer, never the lease"
+        thief = self._commit(storage, net, other, lease.address, 102.0)
+        self.must_not_be_given(thief, rule)
         kept = self._commit(storage, net, who, lease.address, 102.0, RENEWING)
-        self.must_be_given(
-            kept, "IStorage.release: address 0 gives back the offer, never the lease"
-        )
+        self.must_be_given(kept, rule)
 
     # --- which address ------------------------------------------------------------
 
@@ -162,8 +163,8 @@ class AddressContract(Steps):
         leases = [
             self._bind(storage, net, who, 100.0 + n) for n, who in enumerate(clients)
         ]
-        for n in (2, 0, 3, 1):
-            self._release(storage, net, clients[n], leases[n].address, 200.0 + n)
+        for when, n in enumerate((2, 0, 3, 1), 200):
+            self._release(storage, net, clients[n], leases[n].address, when)
         order = [leases[n].address for n in (2, 0, 3, 1)]
         given = [
             self._bind(storage, net, who, 300.0).address

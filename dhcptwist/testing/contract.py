@@ -139,8 +139,7 @@ class DurableStorageContract(StorageContract):
         clients = self._clients(4)
         leases = [self._bind(storage, net, who, 100.0) for who in clients]
         order = [leases[n].address for n in (2, 0, 3, 1)]
-        for n in (2, 0, 3, 1):
-            when = 200.0 + order.index(leases[n].address)
+        for when, n in enumerate((2, 0, 3, 1), 200):
             self._release(storage, net, clients[n], leases[n].address, when)
         storage = self.restart(storage, net, ())
         new = self._clients(4, row=2)

@@ -7,7 +7,7 @@ from functools import partial
 from math import inf
 from typing import Any
 
-from hypothesis import HealthCheck, settings, strategies as st
+from hypothesis import HealthCheck, Phase, settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 
 from ..client import ClientState
@@ -36,8 +36,12 @@ CONFLICT = st.sampled_from(list(OnConflict))
 NAMED, BEHIND_A_PORT = 3, 5
 
 
-def try_histories(contract: Any) -> None:
+def try_histories(contract: Any, *, shrink: bool = True) -> None:
     """Try as many as ``DHCPTWIST_HISTORIES`` says.
+
+    Args:
+        contract: Its hooks are used.
+        shrink: Whether to look for the shortest history that fails, which takes a while.
 
     Raises:
         AssertionError: One of them breaks a rule; the shortest that does is shown.
@@ -50,6 +54,7 @@ def try_histories(contract: Any) -> None:
             derandomize=not wanted,  # the same ones each time, unless asked for more
             stateful_step_count=40,
             deadline=None,
+            phases=tuple(Phase) if shrink else (Phase.generate,),
             suppress_health_check=list(HealthCheck),
             database=None,
         ),
@@ -110,8 +115,12 @@ class Histories(RuleBasedStateMachine):
         who, key = self.device(n), self.key(n)
         before = self.model.granted.get(address)
         believed = self.model.holder(address, self.when) == who
+        idle = self.model.is_idle(who, self.when)
+        free = self.model.is_free(address, self.when)
         asks = self.asks(n, state, address)
         found = self.wait(self.storage.commit(asks, address, self.when))
+        if state == ClientState.SELECTING and idle and free:
+            assert isinstance(found, Lease), f"{address:#x} is free, and was not given"
         if isinstance(found, Lease):
             assert found.address == address, "an ACK for another address than asked for"
             why = self.model.may_not_have(who, address, self.when)
@@ -164,6 +173,12 @@ class Histories(RuleBasedStateMachine):
         if n in self.offers:
             self.commit(n, self.offers[n], ClientState.SELECTING)
 
+    @rule(n=WHO)
+    def comes(self, n: int) -> None:
+        """DISCOVER and REQUEST."""
+        self.discovers(n, 0)
+        self.takes_its_offer(n)
+
     @rule(n=WHO, address=ADDRESS)
     def takes_anything(self, n: int, address: int) -> None:
         """REQUEST for what it never was offered."""
@@ -180,6 +195,12 @@ class Histories(RuleBasedStateMachine):
         """A client that is wrong about its address."""
         self.commit(n, self.first + address, state)
 
+    @rule(n=WHO)
+    def leaves(self, n: int) -> None:
+        """RELEASE of what it has."""
+        if address := self.mine(n):
+            self.releases(n, address - self.first)
+
     @rule(n=WHO, address=ADDRESS)
     def releases(self, n: int, address: int) -> None:
         """RELEASE, of its own or of another's."""
@@ -189,10 +210,10 @@ class Histories(RuleBasedStateMachine):
         same = mine and self.model.granted[number].key == self.key(n)
         done = self.wait(self.storage.release(asks, number, self.when))
         assert done or not same, f"client {n} could not release what it has"
-        if mine:
+        if mine and done:
             self.model.lost(number)
-        if mine and not done:  # it called itself something else then
-            self.model.never_ends(number)
+        elif mine:  # it called itself something else then
+            self.model.was_refused(number)
 
     @rule(n=WHO)
     def chose_another_server(self, n: int) -> None:

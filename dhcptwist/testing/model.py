@@ -40,22 +40,26 @@ class Model:
     Attributes:
         granted: Address to the last grant, ended or not.
         offered: Address to the offer that is out; its end is the earliest.
-        lapsing: Address to when an offer or a lease that was ended is surely over.
+        unsure: Address to when the last offer of it is surely over.
+        lapsing: Address to when a lease that was ended is surely over.
         resting: Address to when nobody may have it.
         reserved: Address to the client it belongs to, and for how long.
         last: Key to the address that it had last.
         had: Device to every address that it ever had.
+        ends: Device and key to when every lease it was given by it has ended.
     """
 
     def __init__(self, subnet: Subnet) -> None:
         self.subnet = subnet
         self.granted: dict[int, Grant] = {}
         self.offered: dict[int, Grant] = {}
+        self.unsure: dict[int, float] = {}
         self.lapsing: dict[int, float] = {}
         self.resting: dict[int, float] = {}
         self.reserved: dict[int, Grant] = {}
         self.last: dict[bytes, int] = {}
         self.had: dict[bytes, set[int]] = {}
+        self.ends: dict[tuple[bytes, bytes], float] = {}
 
     # --- what happened ------------------------------------------------------------
 
@@ -63,7 +67,7 @@ class Model:
         """A client was offered an address; it has one offer at a time."""
         self.drop_offer(who)
         self.offered[address] = Grant(who, when + self.subnet.offer_hold / 2)
-        self.lapses(address, when + self.subnet.offer_hold)
+        self.unsure[address] = when + self.subnet.offer_hold
 
     def drop_offer(self, who: bytes) -> None:
         """Its offer is nothing any more."""
@@ -82,13 +86,16 @@ class Model:
                 self.lapses(other, left.until)
                 self.last.pop(left.key, None)
         self.granted[address] = Grant(who, until, key)
+        self.unsure.pop(address, None)
         self.last[key] = address
         self.had.setdefault(who, set()).add(address)
+        self.ends[who, key] = max(until, self.ends.get((who, key), 0.0))
         self.drop_offer(who)
 
     def lost(self, address: int) -> None:
-        """Its holder has it no longer, and knows."""
-        self.granted.pop(address, None)
+        """Its holder has it no longer, and knows, and so does the storage."""
+        grant = self.granted.pop(address)
+        self.ends.pop((grant.who, grant.key), None)
 
     def has_been_revoked(self, address: int) -> None:
         """Its holder does not know yet; nobody need get it before its time is over."""
@@ -125,9 +132,10 @@ class Model:
         for kept in (self.granted, self.offered, self.reserved):
             for grant in kept.values():
                 grant.until += by
-        for times in (self.resting, self.lapsing):
+        for times in (self.resting, self.lapsing, self.unsure):
             for address in times:
                 times[address] += by
+        self.ends = {whose: end + by for whose, end in self.ends.items()}
 
     def forget_offers(self) -> None:
         """A restart: offers may be forgotten, and are free or not."""
@@ -185,6 +193,11 @@ class Model:
             or (offer is not None and offer.who == who)
         )
 
+    def is_idle(self, who: bytes, when: float) -> bool:
+        """Whether a client has nothing, and nothing is kept for it."""
+        ends = [end for (device, _), end in self.ends.items() if device == who]
+        return all(end + SLACK < when for end in ends) and not self.reserved_for(who)
+
     def is_free(self, address: int, when: float) -> bool:
         """Whether nothing at all can speak against giving an address away."""
         grant = self.granted.get(address)
@@ -192,6 +205,7 @@ class Model:
         return (
             self.subnet.in_pools(address)
             and (grant is None or grant.until + SLACK < when)
+            and self.unsure.get(address, 0.0) + SLACK < when
             and self.lapsing.get(address, 0.0) + SLACK < when
             and self.resting.get(address, 0.0) + SLACK < when
             and (reserved is None or reserved.until + SLACK < when)

@@ -358,9 +358,11 @@ class ReservationContract(Steps):
         wanted = Reservation(
             ip("192.0.2.10"), hardware=owner.hardware, source="test", expires=1000.0
         )
-        self._push(storage, wanted, 100.0)
-        stepped = storage.clock_stepped(50000.0)
-        self.called("clock_stepped(+50000)", stepped, 50100.0)
+        for when in (100.0, 101.0):
+            self._push(storage, wanted, when)
+        for by, when in ((70000.0, 70101.0), (-20000.0, 50101.0)):
+            stepped = storage.clock_stepped(by)
+            self.called(f"clock_stepped({by:+.0f})", stepped, when)
         self.pass_time(storage, 50990.0)
         early = self._offer(storage, net, other, 50990.0, "192.0.2.10")
         self.must(
