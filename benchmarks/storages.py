@@ -22,6 +22,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 HERE = Path(__file__).parent
 
+#: What the web service gives away.
+POOL = [f"10.64.{n // 250 + 1}.{n % 250 + 1}" for n in range(20000)]
+
 INI = """
 [server]
 interfaces = lo
@@ -86,7 +89,7 @@ def one(storage: str, options: argparse.Namespace, port: int) -> dict[str, float
             script = ROOT / "docs" / "examples" / "webservice.py"
             helpers.append(
                 subprocess.Popen(
-                    [sys.executable, script, str(port + 2)],
+                    [sys.executable, script, str(port + 2), ":memory:", *POOL],
                     stdout=subprocess.DEVNULL,
                     stderr=subprocess.DEVNULL,
                 )
