@@ -163,6 +163,23 @@ class TestDurability:
         disk.sync()
         assert disk.server.sent[-1].message.type == MessageType.ACK
 
+    def test_a_client_that_did_not_move(self, tmp_path):
+        """It had an address in another subnet of its wire, and would get that again."""
+        names = {"shared_network": "wire"}
+        there = subnet("10.0.0.0/24", "10.0.0.10", name="there", **names)
+        disk = Disk(tmp_path / "leases.sqlite", net=network(subnet(**names), there))
+        who = FakeClient()
+        for address, fault in (("10.0.0.10", None), (text(FIRST), OSError(5, "no"))):
+            disk.fault = fault
+            disk.server.receive(who.message(REQUEST, requested=address, server=US))
+            disk.sync()
+            gone = who.message(RELEASE, ciaddr=address, server=US)
+            disk.server.receive(gone)
+            disk.sync()
+        disk.fault = None
+        assert disk.bind(who).yiaddr == ip("10.0.0.10")
+        disk.close()
+
     def test_a_failed_reservation(self, disk):
         """It is not in force, and the caller is told."""
         owner = FakeClient()
@@ -191,6 +208,81 @@ class TestDurability:
         again = Disk(disk.path)
         assert again.storage.index.leases[FIRST].key == who.hardware
         again.close()
+
+
+@implementer(IProber)
+class NobodyThere:
+    """Nobody answers, and it is noted what had been sent by then."""
+
+    def __init__(self):
+        self.disk = None
+        self.sent = []
+
+    def probe(self, address, subnet):
+        """See `IProber`."""
+        self.sent.append([sent.message.type for sent in self.disk.server.sent])
+        return succeed(False)
+
+
+class TestProbing:
+    """Invariant 2: who is looked for knows already what it has."""
+
+    @pytest.fixture
+    def disk(self, tmp_path):
+        """An empty storage that can probe."""
+        prober = NobodyThere()
+        made = prober.disk = Disk(tmp_path / "leases.sqlite", prober=prober)
+        made.probes = prober.sent
+        yield made
+        made.close()
+
+    def begin(self, disk, who):
+        """A client asks for what it was offered, and nothing is written yet."""
+        disk.server.receive(who.message(DISCOVER))
+        disk.server.receive(who.message(REQUEST, requested=text(FIRST), server=US))
+
+    def test_revoked_twice_at_once(self, disk):
+        """The holder is not looked for before its ACK has left."""
+        self.begin(disk, FakeClient())
+        done = [disk.storage.revoke(FIRST, 1000.0, "admin") for _ in range(2)]
+        assert not disk.probes
+        disk.sync()
+        assert all(MessageType.ACK in sent for sent in disk.probes)
+        assert len(disk.probes) == 2
+        assert [each.state for each in map(answer, done)] == [LeaseState.RELEASED] * 2
+
+    def test_a_reserved_client_comes_at_once(self, disk):
+        """Nor for a client whose reserved address it has."""
+        self.begin(disk, FakeClient())
+        owner = FakeClient("02:00:00:00:00:99")
+        wanted = Reservation(
+            FIRST,
+            hardware=owner.hardware,
+            source="x",
+            on_conflict=OnConflict.PREEMPT,
+        )
+        made = disk.storage.reserve(wanted, 1000.0, "x")
+        disk.server.receive(owner.message(DISCOVER))
+        assert not disk.probes
+        disk.sync()
+        assert all(MessageType.ACK in sent for sent in disk.probes)
+        assert answer(made).outcome == "applied"
+        assert disk.bind(owner).yiaddr == FIRST
+
+    def test_a_swapped_device(self, disk):
+        """Nor for one that takes the place of another at its relay's port."""
+        port = Reservation(FIRST, circuit_id=b"eth0", source="x")
+        made = disk.storage.reserve(port, 1000.0)
+        disk.sync()
+        answer(made)
+        relay = {82: b"\1\4eth0"}
+        self.begin(disk, FakeClient(options=relay))
+        new = FakeClient("02:00:00:00:00:99", options=relay)
+        disk.server.receive(new.message(DISCOVER))
+        assert not disk.probes
+        disk.sync()
+        assert disk.probes == [[MessageType.OFFER, MessageType.ACK]]
+        assert disk.bind(new).yiaddr == FIRST
 
 
 class TestRestart:
@@ -373,6 +465,30 @@ class TestRestart:
         mine = Reservation(FIRST, hardware=FakeClient("02:00:00:00:00:99").hardware)
         again = Disk(tmp_path / "leases.sqlite", [mine])
         assert again.storage.reservations(None, 10, None) == [mine]
+        again.close()
+
+    @pytest.mark.parametrize("there", [True, False])
+    def test_a_reservation_that_ends_while_nobody_serves(self, tmp_path, there):
+        """It goes with the next start, in force or not, and if not then, later."""
+        disk = Disk(tmp_path / "leases.sqlite")
+        hardware = FakeClient().hardware
+        pushed = Reservation(FIRST, hardware=hardware, source="x", expires=1500.0)
+        made = disk.storage.reserve(pushed, 1000.0)
+        disk.sync()
+        answer(made)
+        disk.close()
+        mine = Reservation(FIRST, hardware=FakeClient("02:00:00:00:00:99").hardware)
+        again = Disk(tmp_path / "leases.sqlite", [mine] if there else (), when=2000.0)
+        again.fault = OSError(5, "Input/output error")
+        again.sync()
+        assert again.kinds() == ["reserved"]
+        again.fault = None
+        again.tick()
+        assert again.kinds() == ["reserved", "cancelled"]
+        last = again.events()[-1]
+        assert (last.address, last.by) == (FIRST, "expiry")
+        assert again.storage.journal._file.reservations() == []
+        assert again.storage.reservations(None, 10, None) == [mine] * there
         again.close()
 
 
@@ -655,15 +771,8 @@ class Lives(RuleBasedStateMachine):
         self.quietly(self.storage.revoke(FIRST + place, self.disk.server.now, "admin"))
 
     def probe(self, address, subnet):
-        """See `IProber`: whoever believes to have an address answers.
-
-        Or whose ACK is on its way: a probe takes longer than that.
-        """
+        """See `IProber`: whoever believes to have an address answers."""
         self.look()
-        journal = self.storage.journal
-        for _, result, _ in [*(journal._under_way or ()), *journal._results]:
-            if isinstance(result, Lease) and result.address == address:
-                return succeed(True)
         _, until = self.promised.get(address, (0, -inf))
         return succeed(until > self.disk.server.now)
 
@@ -842,6 +951,7 @@ class Lives(RuleBasedStateMachine):
         self.repair()
         for _ in range(3):
             self.disk.sync()
+            self.look()  # before the tick may forget it
             self.storage.clock_ticked(self.disk.server.now)
         self.disk.sync()
         self.look()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from math import inf
 from typing import Any
 
@@ -103,7 +104,9 @@ class Granting(Waiting):
                     index.put(other, ended)
                     changes.append((EventKind.RELEASED, ended))
                 if other is not area:
-                    other.clients.pop(key, None)
+                    del other.clients[key]
+                    if index.log is not None:
+                        index.log.append(partial(other.remember, key, had))
         index.put(area, lease)
         offered = index.offer_of.get(key)
         if offered is not None:

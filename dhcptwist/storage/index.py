@@ -38,6 +38,10 @@ class Area:
         self.clients: dict[bytes, int] = {}
         self.lapses: deque[Lease] = deque()
 
+    def remember(self, key: bytes, address: int) -> None:
+        """A client had this address last, as before it went elsewhere."""
+        self.clients.setdefault(key, address)
+
 
 class LeaseChange(NamedTuple):
     """What `put` has to know to take a change back."""

@@ -88,6 +88,10 @@ class Journal:
         )
         return result
 
+    def settled(self) -> Deferred[None] | None:
+        """When everything decided by now is kept; None if it is already."""
+        return None
+
     def unfinished(self) -> list[Change]:
         """Changes of the index that may still have to be undone."""
         return []

@@ -97,13 +97,12 @@ class ReservationIndex:
 
     def shift(self, by: float) -> list[Reservation]:
         """Move the ends of those that have one by so many seconds; what was moved."""
-        moved = []
-        for each in [r for mine in self._by_who.values() for r in mine]:
-            if each.expires != inf:
-                self.remove(each)
-                moved.append(replace(each, expires=each.expires + by))
-                self.add(moved[-1])
-        return moved
+        every = [r for mine in self._by_who.values() for r in mine]
+        lasting = [moved(each, by) for each in every if each.expires != inf]
+        for each in lasting:
+            self.remove(each)
+            self.add(each)
+        return lasting
 
     def ended(self, when: float) -> list[Reservation]:
         """Those whose own time has ended, in the order of their end."""
@@ -152,3 +151,10 @@ def _on_link(
         elif client.subnet_of(each.address) is not None:
             return each
     return without
+
+
+def moved(reservation: Reservation, by: float) -> Reservation:
+    """A reservation whose end is told by a clock that was set by so many seconds."""
+    if not by or reservation.expires == inf:
+        return reservation
+    return replace(reservation, expires=reservation.expires + by)

@@ -7,7 +7,6 @@ it is here.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
 from functools import partial
 from ipaddress import IPv4Address
 from math import inf
@@ -30,6 +29,7 @@ from ..lease import (
 )
 from ..network import Subnet
 from .journal import EXPIRY
+from .reservations import moved
 from .state import PoolState, keep_quietly
 
 
@@ -208,10 +208,7 @@ class Reserving(PoolState):
 
     def _put_back(self, reservation: Reservation, stepped: float) -> None:
         """As it was; its end by the clock as it is now."""
-        by = self.stepped - stepped
-        if by and reservation.expires != inf:
-            reservation = replace(reservation, expires=reservation.expires + by)
-        self.reserved.add(reservation)
+        self.reserved.add(moved(reservation, self.stepped - stepped))
 
     def _remove(self, reservation: Reservation) -> None:
         self.reserved.remove(reservation)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterable
-from dataclasses import replace
+from functools import partial
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from ..lease import Event, Lease, Reservation
 from ..network import Network
 from .journal import EXPIRY
 from .pool import PoolStorage
+from .reservations import moved
 from .sqlite_file import SQLiteFile
 from .sqlite_history import HistoryReader
 from .sqlite_journal import SQLiteJournal
@@ -99,12 +100,9 @@ class SQLiteStorage(PoolStorage):
             reservations = self._moved_back(leases, reservations, behind)
             leases.sort(key=lambda lease: lease.expires)
         self.index.load(leases, when, told)
-        ended = [each for each in reservations if each.expires <= when]
-        if ended:
-            keep_quietly(self.journal.keep(None, when, by=EXPIRY, removed=ended))
         for each in reservations:
-            if each.expires > when:
-                self._load_reservation(each)
+            self._load_reservation(each)
+        self.forget_ended(when)
         _log.info(
             "{leases} leases and {reservations} pushed reservations read from {path}",
             leases=len(leases),
@@ -120,9 +118,9 @@ class SQLiteStorage(PoolStorage):
         for lease in leases:
             lease.since -= by
             lease.expires -= by
-        moved = [replace(each, expires=each.expires - by) for each in reservations]
-        self._keep_times(self.journal.moved(leases, moved, self.now, -by), -by)
-        return moved
+        back = [moved(each, -by) for each in reservations]
+        self._keep_times(self.journal.moved(leases, back, self.now, -by), -by)
+        return back
 
     def _load_reservation(self, pushed: Reservation) -> None:
         there = self.reservation_of(pushed.address, pushed.who)
@@ -173,14 +171,26 @@ class SQLiteStorage(PoolStorage):
     def clock_stepped(self, by: float) -> Deferred[None] | None:
         """See `IClockListener`: should the file not take it now, it is tried again."""
         self.journal.clock_stepped(by)
-        moved = super().clock_stepped(by)
-        self._keep_times(moved, by)
+        self._keep_times(super().clock_stepped(by), by)
         return None
 
     def shift_reservations(self, by: float) -> list[Reservation]:
         """Those that are not in force are in the file, too, and may be again."""
-        self._aside = [replace(each, expires=each.expires + by) for each in self._aside]
+        self._aside = [moved(each, by) for each in self._aside]
         return [*super().shift_reservations(by), *self._aside]
+
+    def forget_ended(self, when: float) -> None:
+        """Also those that are not in force."""
+        super().forget_ended(when)
+        ended = [each for each in self._aside if each.expires <= when]
+        if ended:
+            for each in ended:
+                self._aside.remove(each)
+                self.journal.log.append(partial(self._put_aside, each, self.stepped))
+            keep_quietly(self.journal.keep(None, when, by=EXPIRY, removed=ended))
+
+    def _put_aside(self, reservation: Reservation, stepped: float) -> None:
+        self._aside.append(moved(reservation, self.stepped - stepped))
 
     def _keep_times(self, kept: Deferred[None] | None, by: float) -> None:
         def unkept(_: Any) -> None:

@@ -103,7 +103,7 @@ class SQLiteFile:
             self._take_lock()
             # Who is where, and when, is nobody's business: SQLite would let all read.
             os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640))
-            see_whose(self.path)
+            see_whose(self.path, PATIENCE)
             self._connect(new=True)
         except (OSError, sqlite3.Error) as error:
             self.close()

@@ -175,6 +175,13 @@ class SQLiteJournal(Journal):
         if self._under_way is not None:
             self._under_way = [(k, r, when + by) for k, r, when in self._under_way]
 
+    def settled(self) -> Deferred[None] | None:
+        """See `Journal.settled`; it fails if that cannot be kept."""
+        if self._under_way is None and not self._results:
+            return None
+        kept: Deferred[None] = self.keep(None, 0.0)
+        return kept
+
     def unfinished(self) -> list[Change]:
         """See `Journal.unfinished`."""
         return [*self._log_under_way, *self.log]

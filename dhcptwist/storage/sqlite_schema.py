@@ -23,15 +23,19 @@ class StorageUnusable(Exception):  # noqa: N818 - it says what is wrong with it
     """The storage cannot be opened; the message says why and what to do."""
 
 
-def see_whose(path: Path) -> None:
+def see_whose(path: Path, patience: float) -> None:
     """Look at a file without touching it: closing another's could write its log back.
+
+    Args:
+        path: The file.
+        patience: Seconds to wait for who has locked it.
 
     Raises:
         StorageUnusable: It is another program's.
         sqlite3.Error: It is no SQLite file.
     """
     uri = f"file:{quote(str(path.absolute()))}?mode=ro"
-    with closing(sqlite3.connect(uri, uri=True)) as connection:
+    with closing(sqlite3.connect(uri, patience, uri=True)) as connection:
         try:
             (application,) = connection.execute("PRAGMA application_id").fetchone()
             (tables,) = connection.execute(

@@ -176,10 +176,15 @@ class PoolState:
         return None if asked is None else asked.addCallback(self._probed, revoked)
 
     def ask(self, address: int, subnet: Subnet) -> Deferred[bool] | None:
-        """Ask whether somebody uses an address; None if nothing can probe here."""
+        """Ask whether somebody uses an address; None if nothing can probe here.
+
+        Nobody is asked before what is under way is on disk: a client whose ACK waits
+        for that does not know yet that it has the address.
+        """
         if self.prober is None:
             return None
-        return Deferred.fromCoroutine(_ask(self.prober, address, subnet))
+        settled = self.journal.settled()
+        return Deferred.fromCoroutine(_ask(self.prober, address, subnet, settled))
 
     def _probed(self, answered: bool, revoked: Lease) -> Any:
         area = self.index.area_of(revoked.address)
@@ -200,6 +205,10 @@ def keep_quietly(kept: Any) -> None:
         kept.addErrback(lambda _: None)
 
 
-async def _ask(prober: IProber, address: int, subnet: Subnet) -> bool:
+async def _ask(
+    prober: IProber, address: int, subnet: Subnet, settled: Deferred[None] | None
+) -> bool:
+    if settled is not None:
+        await settled
     answered: bool = await prober.probe(address, subnet)
     return answered
