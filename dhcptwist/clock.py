@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 
 def _elapsed() -> float:
@@ -51,3 +52,15 @@ class SteadyClock:
             return 0.0
         self._base += by
         return by
+
+
+def steady_timers(reactor: Any) -> None:
+    """Let a reactor's timers go by the seconds that pass.
+
+    Twisted's own go by the wall clock: set back by an hour, they would all stand still
+    for that hour, and with them whoever waits for one.  Timers made before stay right.
+
+    Args:
+        reactor: It; ``twistd dhcp`` does this, other programs do it once, at their start.
+    """
+    reactor.seconds = SteadyClock()

@@ -13,6 +13,7 @@ from twisted.application.service import IService
 from twisted.python import usage
 from twisted.python.failure import Failure
 
+from .clock import steady_timers
 from .config import Config, ConfigError, load
 from .service import DHCPService
 from .storage.sqlite_schema import StorageUnusable
@@ -98,6 +99,7 @@ def makeService(options: Options) -> IService:
     # Late: twistd may still be choosing the reactor when this module is imported.
     from twisted.internet import reactor  # noqa: PLC0415
 
+    steady_timers(reactor)
     config: Config = options["parsed"]
     service: IService = _Served(reactor, config)
     return service

@@ -9,10 +9,12 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from threading import Timer
 
 import pytest
 import pytest_twisted
 from twisted.application.service import IService
+from twisted.internet import reactor
 from twisted.python import usage
 
 from dhcptwist import tap
@@ -46,6 +48,25 @@ class Late:
 
 def wrong(context):
     return 42
+"""
+
+# A server whose wall clock is set back once it runs.
+SET_BACK = """
+import sys, time
+real, behind = time.time, 0
+time.time = lambda: real() - behind
+from twisted.internet import reactor
+from twisted.scripts import twistd
+from dhcptwist import service
+
+def set_back():
+    global behind
+    behind = 3600
+
+service.CLOCK_WATCH = 0.2
+reactor.callWhenRunning(reactor.callLater, 0.5, set_back)
+sys.argv = ["twistd", "-n", "--pidfile=", "dhcp", "--config", sys.argv[1]]
+twistd.run()
 """
 
 
@@ -236,6 +257,29 @@ class TestRuns:
         assert "Server Shut Down" in site.log
         assert "Traceback" not in site.log
 
+    def test_the_clock_is_set_back(self, make_site):
+        """By an hour: that is noticed now, and not an hour later (invariant 8)."""
+        site = make_site()
+        path = site.directory / "dhcp.ini"
+        path.write_text(site.ini, encoding="utf-8")
+        process = subprocess.Popen(
+            [sys.executable, "-c", SET_BACK, path],
+            env=site.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        timer = Timer(20, process.terminate)
+        timer.start()
+        try:
+            told = "The wall clock was set by -3600 seconds"
+            assert any(told in line for line in process.stdout)
+        finally:
+            timer.cancel()
+            process.terminate()
+            process.communicate(timeout=20)
+
     def test_in_use_by_another_server(self, make_site, run):
         """Two servers on one state directory would give an address twice."""
         site, second = make_site(), make_site()
@@ -248,8 +292,9 @@ class TestInProcess:
     """The same without a process around it."""
 
     @pytest.fixture
-    def path(self, make_site):
+    def path(self, make_site, monkeypatch):
         """A site's configuration file."""
+        monkeypatch.setattr(reactor, "seconds", reactor.seconds)
         site = make_site()
         path = site.directory / "dhcp.ini"
         path.write_text(site.ini, encoding="utf-8")
