@@ -8,14 +8,14 @@ type in front; the text forms are made at the edges.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum, IntEnum
 from math import inf
 from types import MappingProxyType
 from typing import NamedTuple
 
 from .wire import relay as relay_options
-from .wire.codes import CIRCUIT_ID, INFINITE, REMOTE_ID
+from .wire.codes import CIRCUIT_ID, HOST_NAME, INFINITE, REMOTE_ID
 from .wire.message import printable
 from .wire.values import unhex
 
@@ -293,7 +293,8 @@ class Reservation:
         circuit_id: Sub-option 1 of option 82.
         remote_id: Sub-option 2; together with ``circuit_id``, or alone.
         hostname: Option 12 for the client; empty for none.
-        settings: What the client gets beside the address.
+        settings: What the client gets beside the address; with the hostname, unless it
+            has one already.
         source: Who made it: ``file`` for the configuration, else who pushed it.
         on_conflict: What happens to another holder of the address.
         expires: When the reservation itself ends; ``math.inf`` for never.
@@ -309,6 +310,14 @@ class Reservation:
     source: str = "file"
     on_conflict: OnConflict = OnConflict.WAIT
     expires: float = inf
+
+    def __post_init__(self) -> None:
+        """What is given is the settings alone, so the name has to be among them."""
+        if self.hostname:
+            settings = self.settings or Settings()
+            if settings.hostname is None and HOST_NAME not in settings.options:
+                named = replace(settings, hostname=self.hostname)
+                object.__setattr__(self, "settings", named)
 
     def owns(self, lease: Lease) -> bool:
         """Whether the client of a lease is the one this reservation is for."""

@@ -21,7 +21,6 @@ from dhcptwist.config import (
     load,
     parse,
     parse_duration,
-    reservation_with,
 )
 from dhcptwist.lease import Reservation, Settings
 from dhcptwist.testing import ip
@@ -173,7 +172,7 @@ class TestExample:
                 bytes.fromhex("01001122334455"),
                 hostname="printer",
                 settings=Settings(
-                    {15: b"print.example", 12: b"printer"}, client_class="pxe"
+                    {15: b"print.example"}, hostname="printer", client_class="pxe"
                 ),
                 source="file",
                 expires=inf,
@@ -1323,7 +1322,7 @@ class TestReservations:
         )
         assert (got.address, got.hostname) == (ip("192.0.2.7"), "box")
         assert got.settings == Settings(
-            {15: b"own", 12: b"box"}, ip("192.0.2.5"), "boot.bin", "srv"
+            {15: b"own"}, ip("192.0.2.5"), "boot.bin", "srv", "box"
         )
 
     def test_settings_only(self):
@@ -1335,16 +1334,6 @@ class TestReservations:
         """The name is sent as option 12, unless that option is set itself."""
         got = reserved("client-id = box", "hostname = a", "option.host-name = b")
         assert got.settings == Settings({12: b"b"})
-
-    def test_reservation_with(self):
-        """Others make reservations with settings in the same way."""
-        bare = Reservation(1, b"\1\2", hostname="box")
-        assert reservation_with(bare, Settings()).settings == Settings({12: b"box"})
-        nameless = Reservation(1, b"\1\2")
-        assert reservation_with(nameless, Settings()).settings is None
-        mine = Settings({15: b"lan"}, boot_file="b")
-        assert reservation_with(nameless, mine).settings == mine
-        assert bare.settings is None
 
 
 class TestLoad:

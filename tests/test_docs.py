@@ -86,6 +86,7 @@ def run_ctl(site: Any, *words: str) -> str:
     """Run dhcpctl, which must succeed, and give what it printed."""
     done = subprocess.run(
         [sys.executable, "-m", "dhcptwist.ctl", "--state", str(site.state), *words],
+        cwd=site.state,
         env=site.environment,
         capture_output=True,
         text=True,

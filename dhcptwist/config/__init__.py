@@ -13,7 +13,6 @@ from .model import (
     Rate,
     Role,
     StorageConfig,
-    reservation_with,
 )
 from .reading import load, parse
 from .values import parse_duration
@@ -30,5 +29,4 @@ __all__ = [
     "load",
     "parse",
     "parse_duration",
-    "reservation_with",
 ]

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from ipaddress import IPv4Network
 from pathlib import Path
 
 from ..lease import Reservation, Settings
 from ..network import Subnet
-from ..wire.codes import HOST_NAME
 from .ini import Problem
 
 
@@ -141,12 +140,3 @@ class Config:
     control: ControlConfig = field(default_factory=ControlConfig)
     around: StorageConfig = field(default_factory=StorageConfig)
     classes: Mapping[str, Settings] = field(default_factory=dict)
-
-
-def reservation_with(reservation: Reservation, settings: Settings) -> Reservation:
-    """A reservation with settings, its hostname among them as option 12."""
-    options = dict(settings.options)
-    if reservation.hostname:
-        options.setdefault(HOST_NAME, reservation.hostname.encode())
-    merged = replace(settings, options=options)
-    return replace(reservation, settings=merged or None)

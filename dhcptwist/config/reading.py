@@ -14,7 +14,7 @@ from ..network import Subnet
 from ..wire.codes import ROUTERS
 from .agreeing import check_reservations, check_storage, check_subnets
 from .ini import Entry, Problem, Section, read
-from .model import Config, ConfigError, ControlConfig, StorageConfig, reservation_with
+from .model import Config, ConfigError, ControlConfig, StorageConfig
 from .values import (
     CLASS_KEYS,
     RESERVATION_KEYS,
@@ -316,14 +316,12 @@ class Reading:
             return None
         if not keys:
             return None
-        return reservation_with(
-            Reservation(
-                values.get("address"),
-                values.get("hardware", b""),
-                values.get("client-id", b""),
-                values.get("circuit-id", b""),
-                values.get("remote-id", b""),
-                values.get("hostname", ""),
-            ),
-            self._settings(values, options),
+        return Reservation(
+            values.get("address"),
+            values.get("hardware", b""),
+            values.get("client-id", b""),
+            values.get("circuit-id", b""),
+            values.get("remote-id", b""),
+            values.get("hostname", ""),
+            self._settings(values, options) or None,
         )

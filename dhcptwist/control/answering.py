@@ -138,7 +138,8 @@ def _declared(failure: Failure, name: bytes) -> Failure:
     elif isinstance(error, ValueError):
         error = InvalidRequest(str(error))
     elif not isinstance(error, CommandError):
-        _log.failure("{name} failed", failure, name=name.decode("ascii"))
+        if not getattr(error, "is_logged", False):
+            _log.failure("{name} failed", failure, name=name.decode("ascii"))
         error = commands.StorageFailed(f"the server could not do it: {error}")
     return Failure(amp.RemoteAmpError(error.code, error.to_wire()))
 

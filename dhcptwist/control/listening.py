@@ -186,7 +186,7 @@ async def listen(
         if config.listen.startswith("unix:"):
             port, where = await _listen_unix(reactor, config.listen, state, server)
         else:
-            port, where = await _listen_tcp(reactor, config, directory, server, names)
+            port, where = await _listen_tcp(reactor, config, state, server, names)
     except CannotListenError as error:
         reason = getattr(error.socketError, "strerror", None) or error.socketError
         raise CannotServe(f"[control] listen = {config.listen}: {reason}") from None
@@ -212,7 +212,7 @@ async def _listen_unix(
 async def _listen_tcp(
     reactor: Any,
     config: ControlConfig,
-    directory: Path,
+    state: Path,
     server: ControlServer,
     names: Iterable[str],
 ) -> tuple[IListeningPort, str]:
@@ -226,10 +226,10 @@ async def _listen_tcp(
     interface = named.get("interface", "127.0.0.1")
     if config.certificate is None or config.authority is None:
         everywhere = interface in _EVERYWHERE
-        tls.prepare(directory, [*names, *([] if everywhere else [interface])])
+        tls.prepare(state / "control", [*names, *([] if everywhere else [interface])])
     options = tls.server_options(
-        Path(config.certificate or directory / "server.pem"),
-        Path(config.authority or directory / "authority.pem"),
+        state / (config.certificate or "control/server.pem"),
+        state / (config.authority or "control/authority.pem"),
     )
     endpoint = SSL4ServerEndpoint(reactor, int(number), options, 50, interface)
     port = await endpoint.listen(ControlFactory(server, reactor, is_secure=True))

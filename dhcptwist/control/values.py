@@ -8,7 +8,6 @@ from ipaddress import IPv4Address
 from math import inf
 from typing import Any
 
-from ..config import reservation_with
 from ..config.values import RESERVATION_KEYS, parse_option
 from ..lease import (
     Event,
@@ -200,15 +199,15 @@ def read_reservation(given: dict[str, Any], source: str, when: float) -> Reserva
     if lifetime is not None and lifetime <= 0:
         raise InvalidRequest("lifetime: must be at least one second")
     endless = lifetime is not None and lifetime >= _LONGEST
-    reservation = replace(
+    made = replace(
         who,
         address=values.get("address"),
         hostname=hostname,
+        settings=settings or None,
         source=source,
         on_conflict=conflict,
         expires=inf if endless or lifetime is None else when + lifetime,
     )
-    made = reservation_with(reservation, settings)
     if len(json.dumps(reservation_fields(made))) > _MOST_BYTES:
         raise InvalidRequest("options: are too long altogether")
     return made
