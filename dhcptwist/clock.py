@@ -63,4 +63,6 @@ def steady_timers(reactor: Any) -> None:
     Args:
         reactor: It; ``twistd dhcp`` does this, other programs do it once, at their start.
     """
-    reactor.seconds = SteadyClock()
+    elapsed, boot = time.clock_gettime, time.CLOCK_BOOTTIME
+    base = time.time() - elapsed(boot)
+    reactor.seconds = lambda: base + elapsed(boot)

@@ -126,11 +126,11 @@ class Deadline(Around):
             return result
         answer: Deferred[Any] = Deferred()
         self._owed += 1
-        figures = self._figures
-        figures["most waiting"] = max(figures["most waiting"], self._owed)
+        if self._owed > self._figures["most waiting"]:
+            self._figures["most waiting"] = self._owed
         self._waiting[answer] = result, self._clock.seconds() + self._seconds
         result.addBoth(self._answered, answer)
-        if self._timer is None and self._waiting:
+        if self._timer is None:
             self._look_again()
         return answer
 

@@ -17,6 +17,7 @@ from ..lease import Lease, Reservation
 from .journal import Entry
 from .sqlite_history import tidy
 from .sqlite_rows import (
+    JOURNAL_VALUES,
     LEASE_COLUMNS,
     RESERVATION_COLUMNS,
     SANE_LEASE,
@@ -36,13 +37,13 @@ PATIENCE = 1.0
 
 #: Rows put by one statement.  One step of SQLite for many rows lets go of Python's
 #: lock once for all of them, and not once for each while packets want it too.
-_ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+_ROWS = (1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
 _ROW = "(" + ",".join("?" * 12) + ")"
-_NOTHING = (None,) * 12
-#: A handful of statements serve every number of rows: what is left over is NULL.
+_NOTHING = (0,) * 12
+#: A handful of statements serve every number of rows: what is left over is 0.
 _PUT = {
-    rows: f"INSERT INTO journal SELECT * FROM (VALUES {','.join([_ROW] * rows)})"
-    " WHERE column1 IS NOT NULL"
+    rows: f"INSERT INTO journal SELECT {JOURNAL_VALUES}"
+    f" FROM (VALUES {','.join([_ROW] * rows)}) WHERE column1 > 0"
     for rows in _ROWS
 }
 _PUT_RESERVATION = "INSERT OR REPLACE INTO reservation VALUES (?,?,?,?,?,?,?,?,?,?)"
