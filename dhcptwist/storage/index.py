@@ -107,16 +107,16 @@ class LeaseIndex:
         if self.log is not None:
             self.log.append(LeaseChange(area, lease, old, clients.get(key), known))
         self.leases[address] = lease
-        if lease.state == LeaseState.DECLINED:
+        if lease.state is _DECLINED:
             if clients.get(key) == address:
                 del clients[key]
-        elif lease.state != LeaseState.RELEASED or key not in clients:
+        elif lease.state is not _RELEASED or key not in clients:
             clients[key] = address
         if lease.hardware and lease.hardware != key:
             self.by_hardware[lease.hardware] = address
         if old is not None and old.hardware not in (lease.hardware, old.key):
             self._forget_hardware(old.hardware, address)
-        if lease.state == LeaseState.RELEASED:
+        if lease.state is _RELEASED:
             area.free.give_back(address)
         else:
             area.free.remove(address)
@@ -137,6 +137,7 @@ class LeaseIndex:
         """
         every = self.leases
         pages, new = self._ends.pages, self._ends.new
+        declined, released, bound = _DECLINED, _RELEASED, _BOUND
         area: Area | None = None
         low, high = 1, 0
         for lease in leases:
@@ -149,15 +150,15 @@ class LeaseIndex:
             if area is None:
                 continue
             state, expires = lease.state, lease.expires
-            if state != LeaseState.DECLINED:
+            if state is not declined:
                 had = area.clients.setdefault(key, address)
                 if had != address and _is_later(lease, every[had], when):
                     area.clients[key] = address
             if lease.hardware is not key and lease.hardware not in (b"", key):
                 self.by_hardware[lease.hardware] = address
-            if state == LeaseState.RELEASED or expires <= when:
+            if state is released or expires <= when:
                 area.free.give_back(address)
-                if state != LeaseState.BOUND or address in told:
+                if state is not bound or address in told:
                     continue
             if expires != inf:
                 second = int(expires) + 1
@@ -254,7 +255,7 @@ class LeaseIndex:
         queued: Any = None if old is None else old.queued
         if (
             lease.expires == inf
-            or lease.state == LeaseState.RELEASED
+            or lease.state is _RELEASED
             or (queued is not None and queued[0] <= lease.expires + 1)
         ):
             lease.queued = queued
@@ -369,4 +370,7 @@ def _is_later(lease: Lease, other: Lease, when: float) -> bool:
     )
 
 
-_ITS_OWN = frozenset({LeaseState.BOUND, LeaseState.RELEASED})
+# To look a member of an enumeration up takes as long as three steps of a loop.
+_BOUND, _RELEASED = LeaseState.BOUND, LeaseState.RELEASED
+_DECLINED = LeaseState.DECLINED
+_ITS_OWN = frozenset({_BOUND, _RELEASED})

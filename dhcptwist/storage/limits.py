@@ -126,8 +126,8 @@ class Deadline(Around):
             return result
         answer: Deferred[Any] = Deferred()
         self._owed += 1
-        if self._owed > self._figures["most waiting"]:
-            self._figures["most waiting"] = self._owed
+        figures = self._figures
+        figures["most waiting"] = max(figures["most waiting"], self._owed)
         self._waiting[answer] = result, self._clock.seconds() + self._seconds
         result.addBoth(self._answered, answer)
         if self._timer is None:

@@ -7,6 +7,7 @@ import os
 import sqlite3
 from collections.abc import Sequence
 from contextlib import suppress
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -179,13 +180,16 @@ class SQLiteFile:
         assert self._connection is not None
         execute = self._connection.execute
         told: set[int] = set()
-        select = f"SELECT {LEASE_COLUMNS} FROM lease WHERE {SANE_LEASE}"
-        now = execute(f"{select} AND (expires IS NULL OR expires > ?)", (when,))
-        found = list(read_leases(now))
-        ended = execute(f"{select} AND expires <= ? ORDER BY expires", (when,))
-        found += read_leases(ended, told)
-        for row in execute(f"SELECT * FROM lease WHERE NOT ({SANE_LEASE})"):
-            self._complain(row)
+        rows = execute(f"SELECT {LEASE_COLUMNS} FROM lease WHERE {SANE_LEASE}")
+        found = list(read_leases(rows, told))
+        (count,) = execute("SELECT count(*) FROM lease").fetchone()
+        if count != len(found):
+            for row in execute(f"SELECT * FROM lease WHERE {SANE_LEASE} IS NOT TRUE"):
+                self._complain(row)
+        ended = [lease for lease in found if lease.expires <= when]
+        if ended:
+            found = [lease for lease in found if lease.expires > when]
+            found += sorted(ended, key=attrgetter("expires"))
         return found, told
 
     def reservations(self) -> list[Reservation]:
