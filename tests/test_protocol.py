@@ -316,6 +316,15 @@ class TestStorageFails:
         assert bench.figures()["silent"] == {"storage-failed": 2000}
         assert len(logged_failures.flush(Broken)) == 2
 
+    def test_what_is_logged_already(self, lines):
+        """A storage that has told of a full disk itself is only counted here."""
+        bench = Bench()
+        bench.storage.result = error = Broken("full")
+        error.is_logged = True
+        bench.receive(count=20)
+        assert bench.figures()["silent"] == {"storage-failed": 20}
+        assert not lines
+
     @pytest.mark.parametrize("later", [True, False])
     def test_nonsense(self, later, logged_failures):
         """An answer of which no reply can be made: counted and logged; we go on."""
