@@ -125,6 +125,7 @@ class FakeServer:
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._socket.bind((US, port))
+        self._where = self._socket.getsockname()
         self._thread = Thread(target=self._run)
         self._thread.start()
 
@@ -147,7 +148,7 @@ class FakeServer:
         """Hear what has come, then stop."""
         if self._thread.is_alive():
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-                sock.sendto(b"stop", self._socket.getsockname())
+                sock.sendto(b"stop", self._where)
         self._thread.join(20)
         self._socket.close()
 
