@@ -23,7 +23,7 @@ from dhcptwist.control import commands
 from dhcptwist.control.answering import PAGE_LENGTH, ControlServer
 from dhcptwist.control.caller import Caller
 from dhcptwist.control.client import ControlClient, _Connection
-from dhcptwist.control.commands import (
+from dhcptwist.control.errors import (
     AddressInUse,
     CommandError,
     InvalidRequest,

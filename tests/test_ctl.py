@@ -17,6 +17,7 @@ from twisted.internet.threads import deferToThread
 
 from dhcptwist import __version__, ctl
 from dhcptwist.control import tables, tls
+from dhcptwist.control.shell import what
 from dhcptwist.service import DHCPService
 
 
@@ -544,7 +545,7 @@ class TestLists:
     )
     def test_what_is_meant(self, text, meant):
         """An address, a hardware address, else an identifier."""
-        assert ctl._what(text) == meant
+        assert what(text) == meant
 
     @pytest_twisted.ensureDeferred
     async def test_revoke(self, ask, bind):

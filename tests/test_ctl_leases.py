@@ -18,7 +18,7 @@ from twisted.internet.threads import deferToThread
 from zope.interface import implementer
 
 from dhcptwist.control import commands
-from dhcptwist.control.commands import InvalidRequest, NotPermitted
+from dhcptwist.control.errors import InvalidRequest, NotPermitted
 from dhcptwist.interfaces import IHistory
 from dhcptwist.lease import Event, EventKind
 from dhcptwist.storage.memory import MemoryStorage

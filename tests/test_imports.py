@@ -38,7 +38,10 @@ INSIDE = {
     ),
     "storage": "pool < memory < sqlite < postgresql < http < limits",
     "transport": "sockets, frames < protocol",
-    "control": "commands < tls < caller < answering < history, importing < server < listening, client",
+    "control": (
+        "errors < commands < tls < caller < answering < history, importing < server"
+        " < listening, client < acting"
+    ),
 }
 
 # What is below, and forbidden all the same.

@@ -43,7 +43,7 @@ from dhcptwist.control.client import (
     WrongServer,
     connect,
 )
-from dhcptwist.control.commands import NotPermitted, NotSupported, StorageFailed
+from dhcptwist.control.errors import NotPermitted, NotSupported, StorageFailed
 from dhcptwist.control.tls import UnusableIdentity
 from dhcptwist.interfaces import ILeases, IReservations
 from dhcptwist.storage.memory import MemoryStorage

@@ -19,9 +19,9 @@ from ..config import Role
 from ..interfaces import IHistory, ILeases, IReservations
 from ..lease import AddressInUse, ReservationConflict
 from ..network import Network
-from . import commands
+from . import errors
 from .caller import Caller
-from .commands import CommandError, InvalidRequest, NotSupported, ReservedByOther
+from .errors import CommandError, InvalidRequest, NotSupported, ReservedByOther
 
 
 _log = Logger()
@@ -132,7 +132,7 @@ def _declared(failure: Failure, name: bytes) -> Failure:
         error = error.local.value
     if isinstance(error, AddressInUse):
         until = None if error.until == inf else error.until
-        error = commands.AddressInUse(str(error), holder=error.holder, until=until)
+        error = errors.AddressInUse(str(error), holder=error.holder, until=until)
     elif isinstance(error, ReservationConflict):
         error = ReservedByOther(str(error), source=error.source)
     elif isinstance(error, ValueError):
@@ -140,7 +140,7 @@ def _declared(failure: Failure, name: bytes) -> Failure:
     elif not isinstance(error, CommandError):
         if not getattr(error, "is_logged", False):
             _log.failure("{name} failed", failure, name=name.decode("ascii"))
-        error = commands.StorageFailed(f"the server could not do it: {error}")
+        error = errors.StorageFailed(f"the server could not do it: {error}")
     return Failure(amp.RemoteAmpError(error.code, error.to_wire()))
 
 
@@ -152,7 +152,7 @@ def _sendable(answer: amp.AmpBox) -> amp.AmpBox:
     """
     for name, value in answer.items():
         if len(value) > amp.MAX_VALUE_LENGTH:
-            raise commands.StorageFailed(f"{name.decode()} is too long to be sent")
+            raise errors.StorageFailed(f"{name.decode()} is too long to be sent")
     return answer
 
 

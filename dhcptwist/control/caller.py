@@ -5,7 +5,7 @@ from __future__ import annotations
 from ipaddress import IPv4Address
 
 from ..config import Role
-from .commands import InvalidRequest, NotPermitted
+from .errors import InvalidRequest, NotPermitted
 from .tls import ADMIN
 
 

@@ -29,7 +29,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from . import commands, tls
-from .commands import (
+from .errors import (
     AddressInUse,
     CommandError,
     InvalidRequest,

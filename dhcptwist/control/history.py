@@ -7,7 +7,7 @@ from typing import Any
 
 from . import commands
 from .answering import Answering, page_length, paged
-from .commands import InvalidRequest
+from .errors import InvalidRequest
 from .values import event_fields, read_fields
 
 

@@ -10,7 +10,7 @@ from ..lease import Lease
 from ..leasefiles.rows import lease_from
 from . import commands
 from .answering import Answering
-from .commands import InvalidRequest
+from .errors import InvalidRequest
 
 
 _log = Logger()

@@ -26,7 +26,7 @@ from ..transport.sockets import CannotServe
 from . import tls
 from .answering import ControlServer
 from .caller import Caller
-from .commands import NotPermitted
+from .errors import NotPermitted
 from .server import Answers
 
 

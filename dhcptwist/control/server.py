@@ -17,7 +17,7 @@ from ..lease import Reservation
 from . import commands
 from .answering import PAGE_BYTES, fitting, page_length, paged
 from .caller import FILE, Caller
-from .commands import (
+from .errors import (
     InvalidRequest,
     NotFound,
     ReservedByOther,

@@ -19,7 +19,7 @@ from ..leasefiles.found import Found
 from ..leasefiles.kinds import READERS, recognised
 from ..leasefiles.rows import FIELDS
 from .client import ControlClient, NoServer
-from .commands import StorageFailed
+from .errors import StorageFailed
 
 
 #: Rows of one call; a client's leases go together, which may take some more.  An AMP value

@@ -22,7 +22,7 @@ from ..lease import (
 from ..network import Network
 from ..wire.codes import HOST_NAME
 from ..wire.options import option_kind
-from .commands import InvalidRequest
+from .errors import InvalidRequest
 
 
 #: Names of our fields that are spelled like keys of the ini file, with dashes there.
