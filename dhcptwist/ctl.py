@@ -117,6 +117,12 @@ def _server(options: argparse.Namespace) -> tuple[str, Path | None]:
 async def _run(reactor: Any, options: argparse.Namespace) -> None:
     try:
         server, identity = _server(options)
+        if options.command == "watch":
+            # Late: it needs the reactor, which is there by now.
+            from .control.following import watch  # noqa: PLC0415
+
+            await watch(reactor, options, lambda: connect(reactor, server, identity))
+            return
         client = await connect(reactor, server, identity)
         try:
             await COMMANDS[options.command](client, options)

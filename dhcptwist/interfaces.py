@@ -202,6 +202,9 @@ class ILeases(Interface):
     def figures(when: float) -> dict[str, Any]:
         """Numbers for `Status`: sizes, states, the storage's own."""
 
+    def last_event() -> int:
+        """The number of the latest event; one that keeps none counts from 0 anew."""
+
     def add_listener(listener: ILeaseListener) -> None:
         """Tell somebody of every change from now on."""
 

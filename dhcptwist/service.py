@@ -217,7 +217,12 @@ class DHCPService(Service):
                 control,
                 state,
                 ControlServer(
-                    self.storage, self.network, self.clock, self.status, control.roles
+                    self.storage,
+                    self.network,
+                    self.clock,
+                    self.status,
+                    control.roles,
+                    reactor=self.reactor,
                 ),
                 [socket.gethostname(), *self._addresses()],
             )

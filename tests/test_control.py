@@ -12,6 +12,7 @@ import pytest_twisted
 from twisted.internet.address import IPv4Address as Address
 from twisted.internet.defer import ensureDeferred, maybeDeferred, succeed
 from twisted.internet.error import ConnectionDone
+from twisted.internet.protocol import connectionDone
 from twisted.internet.task import deferLater
 from twisted.logger import formatEvent, globalLogPublisher
 from twisted.protocols import amp
@@ -99,10 +100,25 @@ class FakeProber:
         return succeed(self.answers)
 
 
+class Peer(amp.AMP):
+    """The server's end of a connection."""
+
+    def __init__(self, control, caller):
+        self._answers = Answers(control, caller, self)
+        super().__init__(locator=self._answers)
+
+    def connectionLost(self, reason=connectionDone):
+        """The other end has gone."""
+        super().connectionLost(reason)
+        self._answers.closed()
+
+
 class World:
     """A server in memory: packets on one side, commands on the other."""
 
     def __init__(self, *subnets, reservations=(), storage=None, roles=(), prober=None):
+        from twisted.internet import reactor
+
         self.network = network(*subnets)
         if storage is None:
             storage = MemoryStorage(self.network, reservations, prober=prober)
@@ -114,6 +130,7 @@ class World:
             lambda: self.packets.now,
             lambda: {"version": "1", "uptime": 5},
             [Role(name, frozenset(verbs), nets) for name, verbs, nets in roles],
+            reactor=reactor,
         )
 
     def client(self, name="admin"):
@@ -124,10 +141,11 @@ class World:
             return Caller(name, self.control.roles.get(name))
 
         there, here = Wire(), Wire()
-        protocol, mine = amp.AMP(locator=Answers(self.control, caller)), _Connection()
+        protocol, mine = Peer(self.control, caller), _Connection()
         there.other, here.other = mine, protocol
         protocol.makeConnection(there)
         mine.makeConnection(here)
+        mine.handshakeCompleted()
         return ControlClient(mine, "memory", reactor, 10.0)
 
     def renew(self, who, address=FIRST):

@@ -211,7 +211,7 @@ def fill(file, count):
             " FROM n",
             (count, first[0]),
         )
-    file._number = first[0] + count
+    file.number = first[0] + count
 
 
 def sqlite_query(path, question):

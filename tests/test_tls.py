@@ -98,6 +98,7 @@ def serve(state):
             lambda: 1000.0,
             lambda: {"version": "1", "uptime": 1},
             roles,
+            reactor=reactor,
         )
         control = ControlConfig(listen, roles=tuple(roles), **config)
         ports.append(await listening.listen(reactor, control, state, server, names))
@@ -513,7 +514,7 @@ class TestWhoGetsIn:
 
     def test_certificate_is_gone(self):
         """Without a certificate nobody is anybody, should it ever come so far."""
-        server = ControlServer(None, network(), float, dict)
+        server = ControlServer(None, network(), float, dict, reactor=Clock())
         factory = listening.ControlFactory(server, Clock(), is_secure=True)
         protocol = factory.buildProtocol(None)
         protocol.transport = StringTransportWithDisconnection()
@@ -786,7 +787,7 @@ class TestPlaces:
     async def test_tcp(self, state, listen, interface, where):
         """The words of the endpoint; loopback if they say nothing else."""
         memory = MemoryReactorClock()
-        server = ControlServer(None, network(), float, dict)
+        server = ControlServer(None, network(), float, dict, reactor=Clock())
         await listening.listen(memory, ControlConfig(listen), state, server)
         [(number, _, _, _, wanted)] = memory.sslServers
         assert (number, wanted) == (6768, interface)
@@ -938,7 +939,7 @@ class TestBounds:
     def test_handshake_time(self):
         """The time runs from the beginning of the connection, and ends with it."""
         clock = Clock()
-        server = ControlServer(None, network(), float, dict)
+        server = ControlServer(None, network(), float, dict, reactor=Clock())
         factory = listening.ControlFactory(server, clock, is_secure=True)
         transports = []
         for _ in range(2):

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from disks import Disk
 from test_import import DATA, FIRST, NOW, ROOT, World, lease
+from twisted.internet.task import Clock
 from twisted.protocols import amp
 
 from dhcptwist.config import Role, parse
@@ -47,6 +48,7 @@ class Channel:
             lambda: world.server.now,
             dict,
             [Role(role, frozenset(verbs), nets) for role, verbs, nets in roles],
+            reactor=Clock(),
         )
         caller = Caller(name, control.roles.get(name))
         self._answers = Answers(control, lambda: caller)

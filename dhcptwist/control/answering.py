@@ -17,11 +17,12 @@ from twisted.python.failure import Failure
 
 from ..config import Role
 from ..interfaces import IHistory, ILeases, IReservations
-from ..lease import AddressInUse, ReservationConflict
+from ..lease import AddressInUse, Event, ReservationConflict
 from ..network import Network
 from . import errors
 from .caller import Caller
 from .errors import CommandError, InvalidRequest, NotSupported, ReservedByOther
+from .recent import Recent
 
 
 _log = Logger()
@@ -40,6 +41,10 @@ class ControlServer:
         clock: Seconds since 1970.
         status: What the server says of itself.
         roles: Who may do what, beside ``admin``.
+        reactor: For what is put off.
+
+    Attributes:
+        recent: What happened lately, for those who watch.
     """
 
     def __init__(
@@ -49,12 +54,16 @@ class ControlServer:
         clock: Callable[[], float],
         status: Callable[[], dict[str, Any]],
         roles: Iterable[Role] = (),
+        *,
+        reactor: Any,
     ) -> None:
+        self.reactor = reactor
         self.network = network
         self.clock = clock
         self.status = status
         self.roles = {role.name: role for role in roles}
         self._storage = storage
+        self.recent = Recent(storage, reactor)
 
     def reserving(self) -> Any:
         """The storage, if it can reserve."""
@@ -74,6 +83,23 @@ class ControlServer:
             raise NotSupported("the storage of this server keeps no history")
         return self._storage
 
+    @property
+    def remembers(self) -> bool:
+        """Whether events are kept."""
+        return IHistory.providedBy(self._storage)
+
+    def last_event(self) -> int:
+        """The number of the latest."""
+        number: int = self.leasing().last_event()
+        return number
+
+    async def events(self, after: int, limit: int) -> list[Event]:
+        """Events that are kept, from behind that number."""
+        if not self.remembers:
+            return []
+        found: list[Event] = await self._storage.events(after, limit)
+        return found
+
     def figures(self) -> dict[str, Any]:
         """All numbers there are."""
         figures = dict(self.status())
@@ -88,12 +114,22 @@ class Answering(amp.CommandLocator):
     Args:
         server: Whom it is about.
         caller: Tells who is calling, when it is needed.
+        peer: The connection, for what the server calls; None where there is none.
     """
 
-    def __init__(self, server: ControlServer, caller: Callable[[], Caller]) -> None:
+    def __init__(
+        self,
+        server: ControlServer,
+        caller: Callable[[], Caller],
+        peer: amp.AMP | None = None,
+    ) -> None:
         super().__init__()
         self.server = server
         self._caller = caller
+        self._peer = peer
+
+    def closed(self) -> None:
+        """The connection is gone."""
 
     def locateResponder(self, name: bytes) -> Any:
         """See `amp.IResponderLocator`; an error never ends the connection."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from .. import __version__
 from ..config import parse_duration
-from ..lease import OnConflict, parse_hardware
+from ..lease import EventKind, OnConflict, parse_hardware
 from ..leasefiles.kinds import READERS
 
 
@@ -59,6 +59,7 @@ def parser() -> argparse.ArgumentParser:
     each.add_argument("what", metavar="ADDRESS|MAC|CLIENT-ID")
     each = add("revoke", "end a lease now")
     each.add_argument("address")
+    _add_watch(add("watch", "tell what happens, as it happens"))
     each = add("history", "what happened to an address or a client")
     each.add_argument("what", metavar="ADDRESS|MAC|CLIENT-ID")
     each.add_argument(
@@ -164,6 +165,40 @@ def _add_leases(each: argparse.ArgumentParser) -> None:
     action.add_argument("--dry-run", action="store_true", help="only say what would be")
 
 
+def _add_watch(each: argparse.ArgumentParser) -> None:
+    each.add_argument(
+        "--after",
+        metavar="N",
+        type=int,
+        help="begin behind the event of this number; 0: with the oldest that is kept",
+    )
+    each.add_argument(
+        "--kind",
+        action="append",
+        choices=[kind.name.lower() for kind in EventKind],
+        metavar="KIND",
+        help="only these, as often as you like: "
+        + ", ".join(kind.name.lower() for kind in EventKind),
+    )
+    each.add_argument(
+        "--count", metavar="N", type=_count, help="end after so many events"
+    )
+    each.add_argument(
+        "--jobs",
+        metavar="N",
+        type=_count,
+        default=1,
+        help="programs that --exec runs at once (1: one after the other, in order)",
+    )
+    each.add_argument(
+        "--exec",
+        metavar="PROGRAM …",
+        nargs=argparse.REMAINDER,
+        help="run this for each event, with DHCPTWIST_KIND, …_ADDRESS and so on in its"
+        " environment; the rest of the line is its arguments",
+    )
+
+
 def _add_who(each: argparse.ArgumentParser) -> None:
     each.add_argument("--hardware", metavar="MAC", help="00:11:22:33:44:55")
     each.add_argument("--client-id", metavar="ID", help="text or hex:…")
@@ -231,6 +266,13 @@ def _read_export_format(text: str) -> str:
     return text
 
 
+def _read_count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise ValueError(f"{text!r} is not a whole number above 0")
+    return int(text)
+
+
+_count = _typed(_read_count)
 _moment = _typed(_read_moment)
 _export_format = _typed(_read_export_format)
 _address = _typed(_read_address)

@@ -39,6 +39,7 @@ from .errors import (
     ReservedByOther,
     StorageFailed,
 )
+from .watch import Batches, Watch
 
 
 __all__ = [
@@ -54,6 +55,7 @@ __all__ = [
     "ReservedByOther",
     "StorageFailed",
     "Verdict",
+    "Watch",
     "WrongServer",
     "connect",
 ]
@@ -199,6 +201,14 @@ class _Connection(amp.AMP):
         super().__init__()
         self.ready: Deferred[None] = Deferred()
         self.gone: Deferred[None] = Deferred()
+        self.batches = Batches()
+
+    @commands.Events.responder
+    def events(
+        self, events: list[dict[str, Any]], number: int, lost: int | None = None
+    ) -> Deferred[dict[str, Any]]:
+        """See `commands.Events`: answered when they have been looked at."""
+        return self.batches.put(events, number, lost or 0)
 
     def handshakeCompleted(self) -> None:
         """See `IHandshakeListener`."""
@@ -210,6 +220,7 @@ class _Connection(amp.AMP):
             self.ready.errback(reason)
         super().connectionLost(reason)
         self.gone.callback(None)
+        self.batches.end(reason)
 
 
 class ControlClient:
@@ -363,6 +374,21 @@ class ControlClient:
             before = answer.get("next")
             if not before:
                 return
+
+    async def watch(
+        self, after: int | None = None, kinds: list[str] | None = None
+    ) -> Watch:
+        """Be told of everything that happens; a connection can do so once.
+
+        Args:
+            after: The number of the last event that is known; None for from now on.
+            kinds: Only these, like ``bound``; None for all.
+        """
+        answer = await self._call(commands.WatchEvents, after=after, kinds=kinds)
+        batches = self._protocol.batches
+        return Watch(
+            answer["number"], batches, lambda error: _no_server(error, self._server)
+        )
 
     async def status(self) -> dict[str, Any]:
         """What the server is and does, in numbers."""

@@ -206,6 +206,40 @@ class LeaseHistory(amp.Command):
     errors = ERRORS
 
 
+class WatchEvents(amp.Command):
+    """Be told of what happens, in the order in which it happens, with `Events`.
+
+    ``number`` is that of the last event before the first that will come: ``after``, or
+    the latest there is.  Each connection watches once; it watches until it ends.
+    """
+
+    commandName = b"WatchEvents"
+    arguments: ClassVar = [
+        (b"after", _Number(optional=True)),  # absent: from now on
+        # Only these, like ["bound", "released"]; absent: all.
+        (b"kinds", _Object(optional=True)),
+    ]
+    response: ClassVar = [(b"number", amp.Integer())]
+    errors = ERRORS
+
+
+class Events(amp.Command):
+    """What happened; it is the server that calls, and the watcher that answers.
+
+    The next ones come when this is answered, so a slow watcher is never flooded.  A
+    watcher that comes back gives ``number`` as ``after``, and misses nothing; if some are
+    no longer kept, ``lost`` says how many, before these.
+    """
+
+    commandName = b"Events"
+    arguments: ClassVar = [
+        (b"events", JSON()),
+        (b"number", amp.Integer()),  # of the last one looked at
+        (b"lost", amp.Integer(optional=True)),
+    ]
+    response: ClassVar = []
+
+
 class Status(amp.Command):
     """What the server is and does, in numbers.
 

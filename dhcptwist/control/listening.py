@@ -49,7 +49,8 @@ class ControlProtocol(amp.AMP):
     transport: Any
 
     def __init__(self, factory: ControlFactory) -> None:
-        super().__init__(locator=Answers(factory.server, self.caller))
+        self._answers = Answers(factory.server, self.caller, self)
+        super().__init__(locator=self._answers)
         self._factory = factory
         self._hurry: IDelayedCall | None = None
         self._box_size = 0
@@ -87,6 +88,7 @@ class ControlProtocol(amp.AMP):
         self._factory.connections.discard(self)
         self._be_calm()
         super().connectionLost(reason)
+        self._answers.closed()
 
     def _be_calm(self) -> None:
         if self._hurry is not None and self._hurry.active():

@@ -33,12 +33,13 @@ from .values import (
     read_who,
     reservation_fields,
 )
+from .watching import WatchAnswers
 
 
 _log = Logger()
 
 
-class Answers(HistoryAnswers, ImportAnswers):
+class Answers(HistoryAnswers, ImportAnswers, WatchAnswers):
     """The commands, answered for one caller."""
 
     @commands.Reserve.responder

@@ -79,6 +79,21 @@ def events(found: Iterable[dict[str, Any]]) -> str:
     return table(heads, map(_event, found))
 
 
+def event_line(event: dict[str, Any]) -> str:
+    """What happened, in a line of its own."""
+    if event["kind"] == "lost":
+        return f"{event['lost']} events are no longer kept"
+    when, kind, address, client, name, until, by = _event(event)
+    line = f"{event['number']}  {when}  {kind:9}  {address or '-':15}  {client}"
+    if name:
+        line += f" ({name})"
+    if until:
+        line += f" until {until}"
+    if by != "packet":
+        line += f" by {by}"
+    return printable(line.encode())
+
+
 def _event(event: dict[str, Any]) -> tuple[Any, ...]:
     lasts = event["kind"] in {"bound", "renewed", "imported", "declined", "revoked"}
     until = "never" if event["expires"] is None else clock(event["expires"])

@@ -102,6 +102,10 @@ class Journal:
 
     # --- listeners ----------------------------------------------------------------
 
+    def last_event(self) -> int:
+        """See `ILeases.last_event`; they are counted only while somebody listens."""
+        return self._number
+
     def add_listener(self, listener: ILeaseListener) -> None:
         """See `ILeases.add_listener`."""
         self._listeners = (*self._listeners, listener)

@@ -321,6 +321,10 @@ class Reserving(PoolState):
             "storage": self.journal.figures(),
         }
 
+    def last_event(self) -> int:
+        """See `ILeases.last_event`."""
+        return self.journal.last_event()
+
     def add_listener(self, listener: ILeaseListener) -> None:
         """See `ILeases.add_listener`."""
         self.journal.add_listener(listener)

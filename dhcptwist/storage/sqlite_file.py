@@ -87,7 +87,7 @@ class SQLiteFile:
         self.path = path
         self._connection: sqlite3.Connection | None = None
         self._lock: int | None = None
-        self._number = 0
+        self.number = 0
         self._written_back = False
         self._place: tuple[int, int] | None = None
         self._log_place: tuple[int, int] | None = None
@@ -151,7 +151,7 @@ class SQLiteFile:
             raise
         self._connection = connection
         self._written_back = False
-        self._number = number or 0
+        self.number = number or 0
         if new:
             self._place = _whereabouts(self.path)
 
@@ -222,7 +222,7 @@ class SQLiteFile:
         """
         connection = self._connected()
         entries = batch.entries
-        first = self._number + 1
+        first = self.number + 1
         try:
             if (
                 entries
@@ -240,7 +240,7 @@ class SQLiteFile:
         except BaseException:
             self._roll_back()
             raise
-        self._number += len(entries)
+        self.number += len(entries)
         return first
 
     def tidy(self, before: float, now: float) -> bool:

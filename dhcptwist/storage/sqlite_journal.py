@@ -186,6 +186,10 @@ class SQLiteJournal(Journal):
         """See `Journal.unfinished`."""
         return [*self._log_under_way, *self.log]
 
+    def last_event(self) -> int:
+        """See `ILeases.last_event`."""
+        return self._file.number
+
     def figures(self) -> dict[str, Any]:
         """See `Journal.figures`; the waiting times are those of the recent past."""
         recent = sorted(waited for _, waited in self._recent)

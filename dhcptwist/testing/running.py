@@ -300,6 +300,11 @@ class RunningContract(Steps):
             numbers == sorted(set(numbers)),
             f"{ONCE}numbers grow, and these do not: {numbers}",
         )
+        last = storage.last_event()
+        self.must(
+            last == numbers[-1],
+            f"ILeases.last_event: the last one told was {numbers[-1]}, it says {last}",
+        )
         self.must(not deaf.events, "ILeases.remove_listener: it is told no more")
 
     def test_history(self) -> None:
