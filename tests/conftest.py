@@ -16,7 +16,7 @@ from typing import Any
 
 import greenlet
 import pytest
-from twisted.logger import LogEvent, globalLogPublisher
+from twisted.logger import LogEvent, LogLevel, formatEvent, globalLogPublisher
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -106,6 +106,20 @@ def logged_failures(request: pytest.FixtureRequest) -> Iterator[LoggedFailures]:
             call.cancel()
     assert not observer, "\n".join(failure.getTraceback() for failure in observer)
     assert not left, f"timers left behind: {left}"
+
+
+@pytest.fixture
+def complaints() -> Iterator[list[str]]:
+    """What is logged that somebody should see, as text."""
+    lines: list[str] = []
+
+    def observe(event: LogEvent) -> None:
+        if event["log_level"] >= LogLevel.warn:
+            lines.append(formatEvent(event))
+
+    globalLogPublisher.addObserver(observe)
+    yield lines
+    globalLogPublisher.removeObserver(observe)
 
 
 def pytest_collection_finish() -> None:

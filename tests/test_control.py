@@ -71,6 +71,10 @@ class Wire:
                     lambda each=each: each.connectionLost(Failure(ConnectionDone()))
                 )
 
+    def abortConnection(self):
+        """Nothing is on its way here that could be kept from arriving."""
+        self.loseConnection()
+
     @staticmethod
     def _later(function):
         from twisted.internet import reactor

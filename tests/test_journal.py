@@ -10,7 +10,7 @@ import pytest
 from disks import US, Disk
 from hypothesis import HealthCheck, given, settings, strategies as st
 from twisted.internet.defer import Deferred, succeed
-from twisted.logger import LogLevel, formatEvent, globalLogPublisher
+from twisted.logger import formatEvent, globalLogPublisher
 from zope.interface import implementer
 
 from dhcptwist.interfaces import ILeaseListener, IProber
@@ -44,20 +44,6 @@ def disk(tmp_path):
     yield made
     made.fault = None
     made.close()
-
-
-@pytest.fixture
-def complaints():
-    """What is logged that somebody should see, as text."""
-    lines = []
-
-    def observe(event):
-        if event["log_level"] >= LogLevel.warn:
-            lines.append(formatEvent(event))
-
-    globalLogPublisher.addObserver(observe)
-    yield lines
-    globalLogPublisher.removeObserver(observe)
 
 
 @implementer(IProber)

@@ -14,7 +14,6 @@ from tempfile import TemporaryDirectory
 
 import pytest
 from disks import US, Disk
-from twisted.logger import LogLevel, formatEvent, globalLogPublisher
 
 from dhcptwist.storage import sqlite_file, sqlite_schema
 from dhcptwist.storage.sqlite_file import SQLiteFile
@@ -80,20 +79,6 @@ def content(path):
     """Everything that a file has, tables and rows."""
     with closing(sqlite3.connect(path)) as connection:
         return list(connection.iterdump())
-
-
-@pytest.fixture
-def complaints():
-    """What is logged that somebody should see, as text."""
-    lines = []
-
-    def observe(event):
-        if event["log_level"] >= LogLevel.warn:
-            lines.append(formatEvent(event))
-
-    globalLogPublisher.addObserver(observe)
-    yield lines
-    globalLogPublisher.removeObserver(observe)
 
 
 @pytest.fixture

@@ -315,6 +315,45 @@ class TestResume:
         await admin.close()
 
     @pytest_twisted.ensureDeferred
+    async def test_while_it_is_read(self, kept, monkeypatch):
+        """What happens while the journal is asked is told without waiting for more."""
+        happen(kept, 1)
+        await soon(lambda: kept.storage.last_event() == 1)
+        storage = kept.control._storage
+
+        async def nothing(*_):
+            monkeypatch.undo()
+            happen(kept, 1)
+            await soon(lambda: kept.storage.last_event() == 2)
+            return []
+
+        monkeypatch.setattr(storage, "events", nothing)
+        admin = kept.client()
+        watch = await admin.watch(0)
+        assert [each["number"] for each in await some(watch, 2)] == [1, 2]
+        await admin.close()
+
+    @pytest_twisted.ensureDeferred
+    async def test_the_journal_cannot_be_read(self, kept, monkeypatch, logged_failures):
+        """The watcher is not left to wait for ever: it may come back."""
+
+        async def broken(*_):
+            raise OSError(5, "Input/output error")
+
+        happen(kept, 1)
+        await soon(lambda: kept.storage.last_event() == 1)
+        monkeypatch.setattr(kept.control._storage, "events", broken)
+        admin = kept.client()
+        watch = await admin.watch(0)
+        with pytest.raises(NoServer):
+            await anext(watch)
+        assert len(logged_failures.flush(OSError)) == 1
+        monkeypatch.undo()
+        again = kept.client()
+        assert len(await some(await again.watch(watch.number), 1)) == 1
+        await again.close()
+
+    @pytest_twisted.ensureDeferred
     async def test_not_kept(self, world):
         """A storage without a journal says so."""
         one, two = world.client(), world.client()

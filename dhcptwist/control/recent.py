@@ -6,7 +6,7 @@ from collections import deque
 from itertools import islice
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall
 from zope.interface import implementer
 
@@ -66,8 +66,10 @@ class Recent:
         for each in waiting:
             each.callback(None)
 
-    def more(self) -> Deferred[None]:
-        """When something happens; may be cancelled."""
+    def more(self, number: int) -> Deferred[None]:
+        """When something has happened since that number; may be cancelled."""
+        if self._events and self._events[-1].number > number:
+            return succeed(None)
         waits: Deferred[None] = Deferred(self._give_up)
         self._waiting.append(waits)
         return waits

@@ -67,13 +67,15 @@ class Watch:
         if not failure.check(
             CancelledError, ConnectionClosed, amp.RemoteAmpError, amp.UnhandledCommand
         ):
+            # Without a connection it knows that there is more, and comes back for it.
             _log.failure("Events could not be told", failure)
+            self._peer.transport.abortConnection()  # type: ignore[union-attr]
 
     async def _run(self) -> None:
         while True:
             found = await self._next()
             if not found:
-                await self._server.recent.more()
+                await self._server.recent.more(self._number)
                 continue
             # Numbers leave no gap, but for those that the journal has forgotten.
             lost = found[0].number - self._number - 1
