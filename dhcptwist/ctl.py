@@ -106,7 +106,8 @@ def _server(options: argparse.Namespace) -> tuple[str, Path | None]:
     identity = identity or _found(options, "control", "admin.pem")
     if identity is None:
         raise NoState(
-            f"to talk to {server} a certificate is needed: name one with --identity"
+            f"to talk to {server} a certificate is needed: name one with --identity, or"
+            " the server's state directory with --state"
         )
     return server, identity
 
@@ -157,7 +158,8 @@ def probe_server(options: argparse.Namespace) -> dict[str, Any]:
         path = _found(options, "probe")
         if path is None:
             raise NoState(
-                "no server is known here that serves loopback; name one with --to"
+                "no server is known here that serves loopback; name one with --to, or"
+                " the state directory of one with --state"
             )
         words = _read(path).split()
         if len(words) != 3:
@@ -181,6 +183,7 @@ def _probed(lease: dict[str, Any]) -> str:
         ("subnet mask", lease["subnet_mask"]),
         ("routers", lease["routers"]),
         ("name servers", lease["domain_name_servers"]),
+        ("host name", lease["host_name"]),
         ("domain", lease["domain_name"]),
         ("lease time", "infinite" if time == INFINITE else tables.duration(time)),
         ("server", lease["server"]),

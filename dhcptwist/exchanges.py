@@ -12,6 +12,7 @@ from socket import inet_ntoa
 from typing import TYPE_CHECKING, Any
 
 from .client import Client, ClientState
+from .interfaces import WrongAnswer
 from .lease import Lease, Refused, Settings, Silence
 from .network import Network, Subnet, Via
 from .replies import ACK, NAK, OFFER, Reply, compose
@@ -204,7 +205,13 @@ class Discover(Exchange):
         """OFFER, or silence; a DISCOVER is never NAKed."""
         if result.__class__ is Lease or isinstance(result, Lease):
             return self.grant(OFFER, result)
-        return result if isinstance(result, Silence) else Silence.NO_LEASE
+        if isinstance(result, Silence):
+            return result
+        if isinstance(result, Refused):
+            return Silence.NOT_ALLOWED
+        if result is not None:
+            raise WrongAnswer("offer", result, "a Lease, a Silence or None")
+        return Silence.NO_LEASE
 
 
 class Request(Exchange):
@@ -256,6 +263,8 @@ class Request(Exchange):
             if result.address != self.address:
                 # An ACK for another address than was asked for would be obeyed by
                 # nobody, or worse, by somebody.
+                if not isinstance(result.address, int):
+                    raise WrongAnswer("commit", result.address, "an int as address")
                 return self.refuse("another address is yours")
             return self.grant(ACK, result)
         if isinstance(result, Refused):
@@ -265,6 +274,9 @@ class Request(Exchange):
         if not self.address:
             # It chose another server; its offer is free again (section 3.1 step 4).
             return Silence.NOT_FOR_US
+        if result is not None:
+            expected = "a Lease, a Refused, a Silence or None"
+            raise WrongAnswer("commit", result, expected)
         return self._unknown()
 
     def _unknown(self) -> Reply | Silence:
@@ -350,7 +362,13 @@ class Inform(Exchange):
     def answer(self, result: Any) -> Reply | Silence:
         """ACK without yiaddr and lease times, "unicast to the address in 'ciaddr'"."""
         if not isinstance(result, Settings):
-            return result if isinstance(result, Silence) else Silence.NO_LEASE
+            if isinstance(result, Silence):
+                return result
+            if isinstance(result, Refused):
+                return Silence.NOT_ALLOWED
+            if result is not None:
+                raise WrongAnswer("configure", result, "Settings, a Silence or None")
+            return Silence.NO_LEASE
         raw = self.message.raw
         subnet = self.subnet()
         classes = self.responder.network.classes

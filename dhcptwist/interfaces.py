@@ -28,6 +28,22 @@ if TYPE_CHECKING:
     from .network import Subnet
 
 
+class WrongAnswer(TypeError):  # noqa: N818 - it says what it is
+    """A storage's verb has answered with something that it may not.
+
+    Args:
+        verb: Which.
+        answer: With what.
+        expected: What it may.
+    """
+
+    def __init__(self, verb: str, answer: object, expected: str) -> None:
+        super().__init__(
+            f"the storage answered {verb} with {repr(answer)[:200]}; {expected} was"
+            " expected"
+        )
+
+
 class IStorage(Interface):
     """Decides who gets which address: one verb for each step of the protocol.
 

@@ -12,11 +12,12 @@ from dataclasses import dataclass, field, replace
 from enum import Enum, IntEnum
 from math import inf
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from .wire import relay as relay_options
 from .wire.codes import CIRCUIT_ID, HOST_NAME, INFINITE, REMOTE_ID
 from .wire.message import printable
+from .wire.options import option_kind
 from .wire.values import unhex
 
 
@@ -109,7 +110,8 @@ class Settings:
     """What one client gets beside its address; it wins over what its subnet says.
 
     Attributes:
-        options: Option code to bytes.
+        options: Option code to bytes.  Names, and values as in the ini file, are made so:
+            ``{"routers": "192.0.2.1"}``.
         next_server: ``siaddr``, or None to leave it to the subnet.
         boot_file: The ``file`` field, or None.
         server_name: The ``sname`` field, or None.
@@ -129,6 +131,17 @@ class Settings:
     rebinding_time: int | None = None
     client_class: str = ""
 
+    def __post_init__(self) -> None:
+        """Make options of what people write.
+
+        Raises:
+            ValueError: There is no such option, or its value does not fit.
+        """
+        for code, data in self.options.items():
+            if code.__class__ is not int or data.__class__ is not bytes:
+                object.__setattr__(self, "options", _encoded(self.options))
+                return
+
     def __bool__(self) -> bool:
         return bool(self.options or self.client_class) or not (
             self.next_server is None
@@ -138,6 +151,17 @@ class Settings:
             and self.renewal_time is None
             and self.rebinding_time is None
         )
+
+
+def _encoded(options: Mapping[Any, Any]) -> Mapping[int, bytes]:
+    found = {}
+    for name, value in options.items():
+        kind = option_kind(name)
+        if isinstance(value, bytes | bytearray | memoryview):
+            found[kind.code] = bytes(value)
+        else:
+            found[kind.code] = kind.encode(value)
+    return MappingProxyType(found)
 
 
 class Lease:

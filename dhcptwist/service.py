@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Callable
 from ipaddress import IPv4Address
 from typing import Any, TypeVar
@@ -20,7 +21,7 @@ from .config import Config
 from .control.answering import ControlServer
 from .control.listening import listen
 from .exchanges import Responder
-from .interfaces import IClockListener, IStorage, IStorageService
+from .interfaces import IClockListener, IReservations, IStorage, IStorageService
 from .network import Network, Via
 from .storage.limits import limited
 from .storage.make import StorageContext, make_storage
@@ -43,6 +44,9 @@ CLOCK_WATCH = 10.0
 
 #: Seconds between two ticks of a storage's clock.
 CLOCK_TICK = 1.0
+
+#: Seconds for which nothing may happen in this process before it is told and counted.
+LONGEST_STALL = 1.0
 
 
 class DHCPService(Service):
@@ -91,6 +95,8 @@ class DHCPService(Service):
         self._loops: list[LoopingCall] = []
         self._tick_failed = False
         self._began = 0.0
+        self._looked = 0.0
+        self._stalls = 0
 
     # --- starting -----------------------------------------------------------------
 
@@ -144,9 +150,20 @@ class DHCPService(Service):
                     self.config.classes,
                 )
                 self.storage = make_storage(self.config.storage, context)
+                self._see_reservations_are_heeded()
         except BaseException:
             self._close_sockets()
             raise
+
+    def _see_reservations_are_heeded(self) -> None:
+        count = len(self.config.reservations)
+        if count and not IReservations.providedBy(self.storage):
+            _log.warn(
+                "{count} [reservation] sections are up to {storage}, which takes no"
+                " reservations (IReservations)",
+                count=count,
+                storage=self.config.storage,
+            )
 
     def _bind_interface(self, name: str, addresses: list[int]) -> None:
         port = self.config.port
@@ -192,6 +209,8 @@ class DHCPService(Service):
             raise
         self._hear()
         self._every(CLOCK_WATCH, self._watch_clock)
+        self._looked = time.monotonic()
+        self._every(CLOCK_TICK, self._watch_stalls)
         if IClockListener.providedBy(self.storage):
             self._every(CLOCK_TICK, self._tick)
         interfaces = sorted({via.interface for _, via, _ in self._sockets})
@@ -289,6 +308,19 @@ class DHCPService(Service):
                     lambda failure: _log.failure("Times could not be moved", failure)
                 )
 
+    def _watch_stalls(self) -> None:
+        """Nothing is heard while a storage, or whoever shares the process, blocks."""
+        now = time.monotonic()
+        late, self._looked = now - self._looked - CLOCK_TICK, now
+        if late > LONGEST_STALL:
+            self._stalls += 1
+            _log.warn(
+                "The whole server stood still for {late:.1f} seconds: something blocked"
+                " it, such as a storage that waits for a database or disk without a"
+                " thread or a Deferred",
+                late=late,
+            )
+
     def _tick(self) -> Deferred[None]:
         storage: Any = self.storage
         ticked: Deferred[None] = maybeDeferred(storage.clock_ticked, self.clock())
@@ -309,6 +341,7 @@ class DHCPService(Service):
             "version": __version__,
             "uptime": round(self.clock() - self._began),
             "port": self.config.port,
+            "stalls": self._stalls,
             "packets": self.counters.figures(),
             "limits": {} if self._limited is None else self._limited.figures(),
         }

@@ -16,6 +16,7 @@ from twisted.python.failure import Failure
 from .clock import steady_timers
 from .config import Config, ConfigError, load
 from .service import DHCPService
+from .storage.make import check_storage
 from .storage.sqlite_schema import StorageUnusable
 from .transport.sockets import CannotServe
 
@@ -46,6 +47,10 @@ class Options(usage.Options):
         except ConfigError as error:
             raise usage.UsageError(str(error)) from None
         if self["check"]:
+            try:
+                check_storage(self["parsed"].storage)
+            except ValueError as error:
+                raise usage.UsageError(f"{self['config']}: {error}") from None
             sys.stdout.write(f"{self['config']}: no mistakes\n")
             raise SystemExit(0)
 

@@ -55,7 +55,7 @@ class TestDiscover:
 
         server = MemoryServer(storage=Refusing())
         assert server.receive(who.message(DISCOVER)) is None
-        assert server.silences() == {"no-lease": 1}
+        assert server.silences() == {"not-allowed": 1}
 
     def test_full_pool(self, server, who):
         """A full pool is silence and a counter."""

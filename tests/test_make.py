@@ -180,7 +180,7 @@ def web(monkeypatch, **names):
 
 
 class TestPython:
-    """``python:package.module:factory``."""
+    """``python:package.module:name``."""
 
     def test_function(self, context):
         """It is called with the context."""
@@ -218,11 +218,11 @@ class TestPython:
     @pytest.mark.parametrize(
         ("argument", "reason"),
         [
-            ("", "python: needs package.module:factory"),
-            ("shop", "python: needs package.module:factory"),
-            ("shop:", "python: needs package.module:factory"),
-            (":plain", "python: needs package.module:factory"),
-            (".shop:plain", "python: needs package.module:factory"),
+            ("", "python: needs package.module:name"),
+            ("shop", "python: needs package.module:name"),
+            ("shop:", "python: needs package.module:name"),
+            (":plain", "python: needs package.module:name"),
+            (".shop:plain", "python: needs package.module:name"),
             ("no_such_module:make", "python:no_such_module:make: No module named"),
             ("shop:lost", "python:shop:lost: module 'shop' has no attribute 'lost'"),
             (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from types import SimpleNamespace
 
 import pytest
@@ -11,7 +12,7 @@ from twisted.internet.testing import FakeDatagramTransport
 from twisted.logger import globalLogPublisher
 
 from dhcptwist.exchanges import Responder
-from dhcptwist.lease import Lease, Silence
+from dhcptwist.lease import Lease, Refused, Settings, Silence
 from dhcptwist.network import Via
 from dhcptwist.testing import FakeClient, ip, network
 from dhcptwist.transport.counters import Counters
@@ -333,8 +334,9 @@ class TestStorageFails:
         bench.storage.result = succeed(nowhere) if later else nowhere
         bench.receive()
         assert bench.sent == []
-        assert bench.figures()["silent"] == {"bug": 1}
-        assert len(logged_failures.flush(OverflowError)) == 1
+        assert bench.figures()["silent"] == {"storage-failed": 1}
+        [failure] = logged_failures.flush(TypeError)
+        assert "a Lease whose address is 1099511627776; it has" in str(failure.value)
 
     def test_much_nonsense(self, lines, logged_failures):
         """That, too, is one line for many."""
@@ -342,8 +344,62 @@ class TestStorageFails:
         for _ in range(100):
             bench.storage.result = succeed(Lease(1 << 40))
             bench.receive()
-        assert bench.figures()["silent"] == {"bug": 100}
-        assert len(lines) == len(logged_failures.flush(OverflowError)) == 1
+        assert bench.figures()["silent"] == {"storage-failed": 100}
+        assert len(lines) == len(logged_failures.flush(TypeError)) == 1
+
+    @pytest.mark.parametrize(
+        ("kind", "result", "words"),
+        [
+            (DISCOVER, "192.0.2.10", "answered offer with '192.0.2.10'; a Lease, a"),
+            (DISCOVER, 5, "answered offer with 5; a Lease, a Silence or None was"),
+            (REQUEST, True, "answered commit with True; a Lease, a Refused, a Silence"),
+            (REQUEST, Lease("192.0.2.10"), "answered commit with '192.0.2.10'; an int"),
+            (DISCOVER, Lease("192.0.2.10"), "address is '192.0.2.10'; an int was"),
+            (REQUEST, Lease(WHERE, duration=3600.5), "duration is 3600.5; an int was"),
+            (
+                DISCOVER,
+                Lease(WHERE, duration=-1),
+                "duration is -1; it has to be from 0",
+            ),
+            (
+                DISCOVER,
+                Lease(WHERE, settings={6: b""}),
+                "settings are {6: b''}; Settings",
+            ),
+            (
+                DISCOVER,
+                Lease(WHERE, settings=Settings(boot_file=b"x")),
+                "settings have boot_file b'x'; str or None was expected",
+            ),
+            (
+                REQUEST,
+                Refused(None),
+                "a Refused whose reason is None; text was expected",
+            ),
+        ],
+        ids=itertools.count(),
+    )
+    def test_wrong_answers(self, kind, result, words, logged_failures):
+        """What a storage may not say is its failure, and the log shows what it said."""
+        bench = Bench()
+        bench.storage.result = result
+        bench.receive(kind, requested="192.0.2.10")
+        assert bench.sent == []
+        assert bench.figures()["silent"] == {"storage-failed": 1}
+        [failure] = logged_failures.flush(TypeError)
+        assert words in str(failure.value)
+
+    def test_our_own_mistake(self, monkeypatch, logged_failures):
+        """If nothing is wrong with the answer, it is a bug."""
+        bench = Bench()
+
+        def answer(_, __):
+            raise Broken("ours")
+
+        monkeypatch.setattr("dhcptwist.exchanges.Discover.answer", answer)
+        bench.receive()
+        assert bench.figures()["silent"] == {"bug": 1}
+        assert len(logged_failures.flush(Broken)) == 1
 
 
 class TestBreather:

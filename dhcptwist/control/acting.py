@@ -10,7 +10,7 @@ from typing import Any
 from ..wire.message import printable
 from . import tables, transfer
 from .client import ControlClient
-from .errors import CommandError
+from .errors import CommandError, NotFound
 from .history import addresses_of, holder_at
 from .shell import REFUSED, everything, fail, show, what, who
 
@@ -73,6 +73,9 @@ async def _leases(client: ControlClient, options: argparse.Namespace) -> None:
 
 async def _export(client: ControlClient, options: argparse.Namespace) -> None:
     kind, subnet = options.format, options.subnet
+    if kind is None:
+        is_csv = options.file is not None and options.file.suffix.lower() == ".csv"
+        kind = "csv" if is_csv else "jsonl"
     if options.file is None:
         await transfer.export_leases(client, sys.stdout, kind, subnet)
         sys.stdout.flush()
@@ -122,9 +125,19 @@ async def _history(client: ControlClient, options: argparse.Namespace) -> None:
     if options.at is None:
         found = await everything(client.history(**named))
         found.reverse()
-        show(options, found, tables.events, f"nothing is known of {options.what}")
+        if not found and not options.json:
+            raise CommandError(f"nothing is known of {options.what}")
+        show(options, found, tables.events)
+        if not found:
+            raise SystemExit(REFUSED)
         return
-    events = await everything(client.history(**named, until=options.at))
+    if options.at > time.time():
+        raise CommandError(f"{tables.clock(options.at)} is still to come")
+    try:
+        events = await everything(client.history(**named, until=options.at))
+    except NotFound as error:
+        begins = tables.clock(error.details["begins"])
+        raise CommandError(f"not known: history begins at {begins}") from None
     places = [named["address"]] if "address" in named else addresses_of(events)
     held = [(each, holder_at(events, each, options.at)) for each in places]
     granted = [event for _, event in held if event is not None]

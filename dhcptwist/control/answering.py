@@ -68,19 +68,23 @@ class ControlServer:
     def reserving(self) -> Any:
         """The storage, if it can reserve."""
         if not IReservations.providedBy(self._storage):
-            raise NotSupported("the storage of this server takes no reservations")
+            raise NotSupported(
+                "the storage of this server takes no reservations (IReservations)"
+            )
         return self._storage
 
     def leasing(self) -> Any:
         """The storage, if it can show leases."""
         if not ILeases.providedBy(self._storage):
-            raise NotSupported("the storage of this server does not show its leases")
+            raise NotSupported(
+                "the storage of this server does not show its leases (ILeases)"
+            )
         return self._storage
 
     def remembering(self) -> Any:
         """The storage, if it keeps a journal."""
         if not IHistory.providedBy(self._storage):
-            raise NotSupported("the storage of this server keeps no history")
+            raise NotSupported("the storage of this server keeps no history (IHistory)")
         return self._storage
 
     @property

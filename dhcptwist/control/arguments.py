@@ -148,8 +148,8 @@ def _add_leases(each: argparse.ArgumentParser) -> None:
         "--format",
         metavar="jsonl|csv",
         type=_export_format,
-        default="jsonl",
-        help="JSON lines (jsonl), or comma-separated values",
+        help="JSON lines (jsonl), or comma-separated values; default: as FILE ends, or"
+        " jsonl",
     )
     action.add_argument(
         "file", metavar="FILE", nargs="?", type=Path, help="default: the output"

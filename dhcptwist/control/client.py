@@ -358,6 +358,10 @@ class ControlClient:
 
         Name one of an address, a hardware address and a client identifier.  With
         ``until``, only what happened at that time (seconds since 1970) or before.
+
+        Raises:
+            NotFound: What happened until then is not kept; ``begins`` in its details says
+                from when on it is.
         """
         before = None
         while True:
@@ -369,6 +373,9 @@ class ControlClient:
                 before=before,
                 until=until,
             )
+            begins = answer.get("begins")
+            if begins is not None and until is not None and begins > until:
+                raise NotFound("that is before the oldest event kept", begins=begins)
             for each in answer["events"]:
                 yield each
             before = answer.get("next")

@@ -190,7 +190,9 @@ class ImportLeases(amp.Command):
 class LeaseHistory(amp.Command):
     """What happened to an address or a client, the latest first.
 
-    ``next`` is the number to give as ``before``.  Times are seconds since 1970.
+    ``next`` is the number to give as ``before``.  Times are seconds since 1970.  If there
+    is nothing until the time that was asked for, ``begins`` is that of the oldest event
+    that is kept of anybody.
     """
 
     commandName = b"LeaseHistory"
@@ -202,7 +204,11 @@ class LeaseHistory(amp.Command):
         (b"limit", _Number(optional=True)),
         (b"until", _Time(optional=True)),  # only what happened until then
     ]
-    response: ClassVar = [(b"events", JSON()), (b"next", amp.Integer(optional=True))]
+    response: ClassVar = [
+        (b"events", JSON()),
+        (b"next", amp.Integer(optional=True)),
+        (b"begins", amp.Float(optional=True)),
+    ]
     errors = ERRORS
 
 

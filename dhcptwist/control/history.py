@@ -50,6 +50,9 @@ class HistoryAnswers(Answering):
         answer = paged("events", rows, len(found) == limit)
         if "next" in answer:
             answer["next"] = int(answer["next"])
+        if not found and given.get("until") is not None:
+            for oldest in await storage.events(0, 1):
+                answer["begins"] = oldest.when
         return answer
 
 

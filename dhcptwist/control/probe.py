@@ -28,9 +28,9 @@ _IP_RECVERR = 11
 #: Seconds to wait for an answer before asking again, one after the other.
 PATIENCE = (0.5, 1.0, 2.0)
 
-#: Options that are asked for and shown: mask, routers, name servers, domain, broadcast
+#: Options that are asked for and shown: mask, routers, name servers, name, domain, broadcast
 #: address, times, boot file.
-_WANTED = {PARAMETER_REQUEST_LIST: bytes((1, 3, 6, 15, 28, 51, 54, 58, 59, 66, 67))}
+_WANTED = {PARAMETER_REQUEST_LIST: bytes((1, 3, 6, 12, 15, 28, 51, 54, 58, 59, 66, 67))}
 
 
 class ProbeFailed(Exception):  # noqa: N818 - it says what
@@ -124,6 +124,7 @@ def probe(target: Target, *, keep: bool = False) -> dict[str, Any]:
         "subnet_mask": _text(ack, "subnet-mask"),
         "routers": _text(ack, "routers"),
         "domain_name_servers": _text(ack, "domain-name-servers"),
+        "host_name": _text(ack, "host-name"),
         "domain_name": _text(ack, "domain-name"),
         "offer_ms": round((offered - began) * 1000, 1),
         "ack_ms": round((acked - offered) * 1000, 1),
@@ -182,10 +183,16 @@ def _ask(
             if answer.type == MessageType.NAK:
                 reason = printable(answer.options.get(MESSAGE, b""))
                 raise ProbeFailed(f"the server refused: {reason}", refused=True)
+    if wanted == MessageType.ACK:
+        raise ProbeFailed(
+            f"{target.server} made an offer, and did not confirm it: its storage did not,"
+            " failed or was late; `dhcpctl status` counts which"
+        )
     raise ProbeFailed(
         f"no {wanted.name} from {target.server} port {target.port}: the server is not"
         f" running, or no subnet of it has {target.relay} as a relay (relays = …), or"
-        " the pool is full; `dhcpctl status` counts what was not answered, and why"
+        " the pool is full, or its storage does not know the client; `dhcpctl status`"
+        " counts what was not answered, and why"
     )
 
 

@@ -57,6 +57,9 @@ def what(text: str) -> dict[str, str]:
         return {"address": str(IPv4Address(text))}
     except ValueError:
         pass
+    if re.fullmatch(r"[0-9a-fA-F]{4}(\.[0-9a-fA-F]{4}){2}", text):
+        digits = text.replace(".", "")
+        return {"hardware": ":".join(digits[n : n + 2] for n in range(0, 12, 2))}
     if re.fullmatch(r"(\d+/)?[0-9a-fA-F]{1,2}([:-][0-9a-fA-F]{1,2})+", text):
         return {"hardware": text}
     return {"client_id": text}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -198,16 +199,46 @@ def _web(scheme: str) -> Callable[[str, StorageContext], IStorage]:
 
 
 def _python(argument: str, context: StorageContext) -> IStorage:
+    factory, where, argument = _found(argument)
+    return _provided(_called(factory, argument, where, context), where)
+
+
+def _found(argument: str) -> tuple[Any, str, str]:
+    """What ``python:module:name:argument`` names, with its name and its argument."""
     words = [each.strip() for each in argument.split(":", 2)]
     module, name, argument = [*words, "", ""][:3]
     where = f"python:{module}:{name}"
     if not module or module.startswith(".") or not name:
-        raise ValueError("python: needs package.module:factory")
+        raise ValueError("python: needs package.module:name")
+    if "/" in module or module.endswith(".py"):
+        raise ValueError(f"{where}: a module's name is wanted, not its file")
     try:
-        factory = getattr(import_module(module), name)
+        return getattr(import_module(module), name), where, argument
+    except ModuleNotFoundError as error:
+        raise ValueError(
+            f"{where}: {error}; modules are looked for where Python looks:"
+            " PYTHONPATH=/where/it/is twistd dhcp ..."
+        ) from error
     except (ImportError, AttributeError, SyntaxError) as error:
         raise ValueError(f"{where}: {error}") from error
-    return _provided(_called(factory, argument, where, context), where)
+
+
+def check_storage(text: str) -> None:
+    """See that there is such a storage, as far as that can be seen without making it.
+
+    Raises:
+        ValueError: There is none.
+    """
+    scheme, _, argument = text.partition(":")
+    scheme = scheme.strip().lower()
+    if scheme == "python":
+        factory, where, _ = _found(argument)
+        if not callable(factory) and not IStorageFactory.providedBy(factory):
+            raise _useless(factory, where)
+    elif scheme not in OUR_SCHEMES:
+        others = _plugged_in()
+        if scheme not in others:
+            raise ValueError(_no_such_storage(text, scheme, others))
 
 
 def _called(factory: Any, argument: str, where: str, context: StorageContext) -> Any:
@@ -225,9 +256,21 @@ def _called(factory: Any, argument: str, where: str, context: StorageContext) ->
         return factory.make(argument, context)
     if argument:
         raise ValueError(f"{where} is no IStorageFactory and takes no {argument!r}")
-    if callable(factory):
-        return factory(context)
-    raise ValueError(
+    if not callable(factory):
+        raise _useless(factory, where)
+    try:
+        signature(factory).bind(context)
+    except TypeError as error:
+        raise ValueError(
+            f"{where} is called with the context alone, and cannot be: {error}"
+        ) from None
+    except ValueError:  # it does not say what it takes
+        pass
+    return factory(context)
+
+
+def _useless(factory: Any, where: str) -> ValueError:
+    return ValueError(
         f"{where} is a {type(factory).__name__}: neither a function or class to call with"
         " the context, nor an IStorageFactory"
     )
@@ -242,6 +285,6 @@ OUR_SCHEMES: Mapping[str, IStorageFactory] = {
             "http", "a web service decides, as in http://localhost:8080/", _web("http")
         ),
         Scheme("https", "the same over TLS", _web("https")),
-        Scheme("python", "yours, as in python:package.module:factory", _python),
+        Scheme("python", "yours, as in python:package.module:name", _python),
     )
 }

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from types import CoroutineType
 from typing import Any
 
 from twisted.internet.defer import Deferred
 
 from ..client import Client
+from ..interfaces import WrongAnswer
 from ..lease import Lease, LeaseState, Refused, Reservation, Silence
 from .choosing import Choosing
 
@@ -21,12 +23,14 @@ class Waiting(Choosing):
     ) -> Any:
         """Take a step when `reservation_for` has answered."""
         if found is None or found.__class__ is Reservation:
-            return self._once_silent(client, found, step)
+            return self._once_silent(client, _checked(found), step)
         if isinstance(found, Refused | Silence):
             return found
-        if not isinstance(found, Deferred):
+        if isinstance(found, CoroutineType):
             found = Deferred.fromCoroutine(found)
-        return found.addCallback(lambda r: self._once_silent(client, r, step))
+        if not isinstance(found, Deferred):
+            return _checked(found)
+        return found.addCallback(lambda r: self._once_silent(client, _checked(r), step))
 
     def _once_silent(
         self,
@@ -73,3 +77,16 @@ class Waiting(Choosing):
             and (offer is None or offer.key != client.key)
             and reservation.owns(lease)
         )
+
+
+def _checked(found: Any) -> Any:
+    """What `reservation_for` has answered, if it is something that it may."""
+    if found is None or isinstance(found, Refused | Silence):
+        return found
+    expected = "a Reservation, a Refused, a Silence or None"
+    if isinstance(found, Reservation):
+        address: Any = found.address
+        if address is None or isinstance(address, int):
+            return found
+        expected = "an int, or None, as its address"
+    raise WrongAnswer("reservation_for", found, expected)

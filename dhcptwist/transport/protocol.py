@@ -16,10 +16,12 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ..exchanges import Exchange, Responder
+from ..interfaces import WrongAnswer
 from ..lease import Lease, Silence
 from ..network import Via
 from ..wire.codes import MESSAGE_TYPE
 from ..wire.message import MalformedMessage, Message
+from .complaints import wrong_in
 from .counters import Counters
 
 
@@ -130,8 +132,16 @@ class DHCPProtocol(DatagramProtocol):
     def _now_answered(self, result: Any, exchange: Exchange) -> None:
         try:
             self._answered(result, exchange)
+        except WrongAnswer:
+            self._storage_failed(Failure())
         except Exception:  # noqa: BLE001 - a stranger's answer may be anything, too
-            self._bug(Failure())
+            wrong = wrong_in(result)
+            if wrong:
+                self._storage_failed(
+                    Failure(TypeError(f"the storage answered {wrong}"))
+                )
+            else:
+                self._bug(Failure())
 
     def _wait(self, result: Deferred[Any], exchange: Exchange) -> None:
         result.addBoth(self._settled, exchange)
