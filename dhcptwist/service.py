@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import time
 from collections.abc import Callable
 from ipaddress import IPv4Address
 from typing import Any, TypeVar
@@ -11,7 +10,6 @@ from typing import Any, TypeVar
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IListeningPort
-from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -21,7 +19,8 @@ from .config import Config
 from .control.answering import ControlServer
 from .control.listening import listen
 from .exchanges import Responder
-from .interfaces import IClockListener, IReservations, IStorage, IStorageService
+from .heartbeat import Heartbeat
+from .interfaces import IReservations, IStorage, IStorageService
 from .network import Network, Via
 from .storage.limits import limited
 from .storage.make import StorageContext, make_storage
@@ -38,15 +37,6 @@ T = TypeVar("T")
 
 #: Bytes of the largest datagram that is read whole: more than a jumbo frame carries.
 LARGEST_PACKET = 9216
-
-#: Seconds between two looks at whether the wall clock was set.
-CLOCK_WATCH = 10.0
-
-#: Seconds between two ticks of a storage's clock.
-CLOCK_TICK = 1.0
-
-#: Seconds for which nothing may happen in this process before it is told and counted.
-LONGEST_STALL = 1.0
 
 
 class DHCPService(Service):
@@ -92,11 +82,8 @@ class DHCPService(Service):
         self._prober: Prober | None = None
         self._ports: list[tuple[IListeningPort, DHCPProtocol]] = []
         self._limited: Any = None
-        self._loops: list[LoopingCall] = []
-        self._tick_failed = False
+        self._heartbeat: Heartbeat | None = None
         self._began = 0.0
-        self._looked = 0.0
-        self._stalls = 0
 
     # --- starting -----------------------------------------------------------------
 
@@ -150,7 +137,7 @@ class DHCPService(Service):
                     self.config.classes,
                 )
                 self.storage = make_storage(self.config.storage, context)
-                self._see_reservations_are_heeded()
+            self._see_reservations_are_heeded()
         except BaseException:
             self._close_sockets()
             raise
@@ -162,7 +149,7 @@ class DHCPService(Service):
                 "{count} [reservation] sections are up to {storage}, which takes no"
                 " reservations (IReservations)",
                 count=count,
-                storage=self.config.storage,
+                storage=self._given_storage or self.config.storage,
             )
 
     def _bind_interface(self, name: str, addresses: list[int]) -> None:
@@ -208,11 +195,10 @@ class DHCPService(Service):
             await self._close_storage()
             raise
         self._hear()
-        self._every(CLOCK_WATCH, self._watch_clock)
-        self._looked = time.monotonic()
-        self._every(CLOCK_TICK, self._watch_stalls)
-        if IClockListener.providedBy(self.storage):
-            self._every(CLOCK_TICK, self._tick)
+        self._heartbeat = Heartbeat(
+            self.reactor, self.clock, self.storage, self._limited
+        )
+        self._heartbeat.start()
         interfaces = sorted({via.interface for _, via, _ in self._sockets})
         _log.info(
             "dhcptwist is serving {subnets} subnets on {interfaces}, port {port}",
@@ -220,12 +206,6 @@ class DHCPService(Service):
             interfaces=", ".join(interfaces),
             port=self.config.port,
         )
-
-    def _every(self, seconds: float, step: Callable[[], Any]) -> None:
-        loop = LoopingCall(step)
-        loop.clock = self.reactor
-        loop.start(seconds, now=False)
-        self._loops.append(loop)
 
     async def _listen(self) -> None:
         """Open the control channel, and say where the server is to be found."""
@@ -296,52 +276,13 @@ class DHCPService(Service):
 
     # --- while it runs ------------------------------------------------------------
 
-    def _watch_clock(self) -> None:
-        by = self.clock.step()
-        if by:
-            _log.warn("The wall clock was set by {by:.0f} seconds", by=by)
-            self._limited.clock_stepped(by)
-            storage: Any = IClockListener(self.storage, None)
-            if storage is not None:
-                moved: Deferred[None] = maybeDeferred(storage.clock_stepped, by)
-                moved.addErrback(
-                    lambda failure: _log.failure("Times could not be moved", failure)
-                )
-
-    def _watch_stalls(self) -> None:
-        """Nothing is heard while a storage, or whoever shares the process, blocks."""
-        now = time.monotonic()
-        late, self._looked = now - self._looked - CLOCK_TICK, now
-        if late > LONGEST_STALL:
-            self._stalls += 1
-            _log.warn(
-                "The whole server stood still for {late:.1f} seconds: something blocked"
-                " it, such as a storage that waits for a database or disk without a"
-                " thread or a Deferred",
-                late=late,
-            )
-
-    def _tick(self) -> Deferred[None]:
-        storage: Any = self.storage
-        ticked: Deferred[None] = maybeDeferred(storage.clock_ticked, self.clock())
-        return ticked.addCallbacks(self._has_ticked, self._has_not_ticked)
-
-    def _has_ticked(self, _: Any) -> None:
-        self._tick_failed = False
-
-    def _has_not_ticked(self, failure: Failure) -> None:
-        # Once for all of a row: what fails now will fail in a second, too.
-        if not self._tick_failed:
-            self._tick_failed = True
-            _log.failure("The storage does not follow the clock", failure)
-
     def status(self) -> dict[str, Any]:
         """What `dhcpctl status` shows of the server itself."""
         return {
             "version": __version__,
             "uptime": round(self.clock() - self._began),
             "port": self.config.port,
-            "stalls": self._stalls,
+            "stalls": self._heartbeat.stalls if self._heartbeat else 0,
             "packets": self.counters.figures(),
             "limits": {} if self._limited is None else self._limited.figures(),
         }
@@ -354,9 +295,8 @@ class DHCPService(Service):
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
-        for loop in self._loops:
-            loop.stop()
-        self._loops = []
+        if self._heartbeat is not None:
+            self._heartbeat.stop()
         if self.control_port is not None:
             await maybeDeferred(self.control_port.stopListening)
             self.control_port = None

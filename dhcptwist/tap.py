@@ -43,16 +43,23 @@ class Options(usage.Options):
             sys.stdout.write(files("dhcptwist").joinpath("example.ini").read_text())
             raise SystemExit(0)
         try:
-            self["parsed"] = load(self["config"])
+            self["parsed"] = config = load(self["config"])
+            if self["check"]:
+                self._check(config)
         except ConfigError as error:
+            if self["check"]:
+                # Alone, without the options that a usage error would show before it.
+                raise SystemExit(str(error)) from None
             raise usage.UsageError(str(error)) from None
-        if self["check"]:
-            try:
-                check_storage(self["parsed"].storage)
-            except ValueError as error:
-                raise usage.UsageError(f"{self['config']}: {error}") from None
-            sys.stdout.write(f"{self['config']}: no mistakes\n")
-            raise SystemExit(0)
+
+    def _check(self, config: Config) -> None:
+        """What only a start would show otherwise."""
+        try:
+            check_storage(config.storage)
+        except ValueError as error:
+            raise SystemExit(f"{self['config']}: {error}") from None
+        sys.stdout.write(f"{self['config']}: no mistakes\n")
+        raise SystemExit(0)
 
 
 #: What is explained by one sentence; anything else is a bug and shows where it is.

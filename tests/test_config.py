@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from ipaddress import IPv4Network
 from math import inf
@@ -365,13 +366,41 @@ class TestSections:
         problems = problems_of(f"[{heading}]\n{key} = x\n")
         (problem,) = [each for each in problems if each.key == key]
         assert (problem.line, problem.section) == (2, heading)
-        assert problem.reason.startswith("there is no such key; there are ")
+        assert re.match(
+            r"there is no such key( \(is it [a-z-]+\?\))?; there are ", problem.reason
+        )
 
     def test_known_keys_are_named(self):
         """The reason lists every key of the section."""
         reason = only_problem_of("[server]\nx = 1").reason
         known = "authoritative, interfaces, port, state, storage"
         assert reason == f"there is no such key; there are {known}"
+
+    @pytest.mark.parametrize(
+        ("section", "key", "meant"),
+        [
+            ("server", "storrage", "storage"),
+            ("subnet office", "pool", "pools"),
+            ("subnet office", "lease_time", "lease-time"),
+            ("reservation box", "adress", "address"),
+            ("storage", "client-limits", "client-limit"),
+        ],
+    )
+    def test_what_was_meant(self, section, key, meant):
+        """A slip of the fingers is answered with the key that was meant."""
+        problems = problems_of(f"[{section}]\n{key} = x\n")
+        (problem,) = [each for each in problems if each.key == key]
+        assert problem.reason.startswith(
+            f"there is no such key (is it {meant}?); there"
+        )
+
+    def test_keys_that_are_not_built_are_not_offered(self):
+        """Whoever takes what is offered is not refused the next moment."""
+        problems = problems_of("[subnet office]\nx = 1\n")
+        (problem,) = [each for each in problems if each.key == "x"]
+        words = re.findall(r"[a-z-]+", problem.reason)
+        assert "pools" in words
+        assert not {"probe", "rapid-commit", "ddns"} & set(words)
 
 
 BAD_VALUES = [

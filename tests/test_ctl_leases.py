@@ -8,6 +8,7 @@ import json
 import time
 from datetime import datetime
 from ipaddress import IPv4Network
+from pathlib import Path
 
 import pytest
 import pytest_twisted
@@ -17,7 +18,7 @@ from twisted.internet.defer import succeed
 from twisted.internet.threads import deferToThread
 from zope.interface import implementer
 
-from dhcptwist.control import commands
+from dhcptwist.control import commands, tables
 from dhcptwist.control.errors import InvalidRequest, NotPermitted
 from dhcptwist.interfaces import IHistory
 from dhcptwist.lease import Event, EventKind
@@ -40,6 +41,11 @@ def site(serve):
 def moment(when):
     """A time as ``--at`` wants it."""
     return f"@{when!r}"
+
+
+def written(name):
+    """What a file of the working directory holds."""
+    return Path(name).read_text(encoding="utf-8")
 
 
 class TestHistory:
@@ -106,24 +112,37 @@ class TestHistory:
 
     @pytest_twisted.ensureDeferred
     async def test_at(self, ask, bind, site):
-        """Who had it then, in one line; and nobody had it before and afterwards."""
+        """Who had it then, in one line."""
         await bind(1, b"laptop")
         [event] = (await ask("--json", "history", FIRST)).json
-        when = event["when"]
+        now = moment(time.time())
         for what in (FIRST, LAPTOP):
-            done = await ask("history", what, "--at", moment(when + 1))
+            done = await ask("history", what, "--at", now)
             assert (done.code, done.err) == (0, "")
             assert done.out.startswith(f"{FIRST} was leased to {LAPTOP} (laptop) from ")
             assert "; bound " in done.out
             assert done.out.count("\n") == 1
-        [same] = (await ask("--json", "history", FIRST, "--at", moment(when + 1))).json
+        [same] = (await ask("--json", "history", FIRST, "--at", now)).json
         assert same == event
-        for other in (when - 1, when + 3700):
-            done = await ask("history", FIRST, "--at", moment(other))
+        done = await ask("history", SECOND, "--at", now)
+        assert (done.code, done.out) == (1, "")
+        assert f"{SECOND}: nobody had it at " in done.err
+        done = await ask("--json", "history", SECOND, "--at", now)
+        assert (done.code, done.json) == (1, [])
+
+    @pytest_twisted.ensureDeferred
+    async def test_at_times_of_which_nothing_is_known(self, ask, bind):
+        """It is no evidence that nobody had it: the times before the journal, and to come."""
+        for begun in (False, True):
+            done = await ask("history", FIRST, "--at", "2020-01-01 10:00")
             assert (done.code, done.out) == (1, "")
-            assert f"{FIRST}: nobody had it at " in done.err
-            done = await ask("--json", "history", FIRST, "--at", moment(other))
-            assert (done.code, done.json) == (1, [])
+            assert "not known: history begins at " in done.err
+            assert tables.clock(time.time())[:10] in done.err
+            if not begun:
+                await bind(1)
+        done = await ask("history", FIRST, "--at", moment(time.time() + 60))
+        assert (done.code, done.out) == (1, "")
+        assert "is still to come" in done.err
 
     @pytest_twisted.ensureDeferred
     async def test_at_of_a_port(self, ask, site):
@@ -131,7 +150,7 @@ class TestHistory:
         relay, who = site.relay(), site.client(1)
         who.options[82] = b"\1\4eth1\2\6switch"
         await deferToThread(relay.bind, who)
-        done = await ask("history", FIRST, "--at", moment(time.time() + 60))
+        done = await ask("history", FIRST, "--at", moment(time.time()))
         assert f"was leased to {LAPTOP} at port eth1 switch from " in done.out
 
     @pytest_twisted.ensureDeferred
@@ -150,7 +169,7 @@ class TestHistory:
         """Every address that the client had then."""
         await bind(1)
         await bind(2)
-        later = moment(time.time() + 60)
+        later = moment(time.time())
         done = await ask("--json", "history", LAPTOP, "--at", later)
         assert [event["address"] for event in done.json] == [FIRST]
         done = await ask("history", "nobody", "--at", later)
@@ -176,8 +195,10 @@ class TestHistory:
     async def test_nothing(self, ask):
         """Of whom nothing is known, that is said."""
         done = await ask("history", FIRST)
-        assert (done.code, done.out) == (0, f"nothing is known of {FIRST}\n")
-        assert (await ask("--json", "history", FIRST)).json == []
+        assert (done.code, done.out) == (1, "")
+        assert done.err == f"dhcpctl: nothing is known of {FIRST}\n"
+        done = await ask("--json", "history", FIRST)
+        assert (done.code, done.json) == (1, [])
 
     @pytest.mark.parametrize("at", ["soon", "25:00", "@", "@nan", "@inf", "@1e300"])
     @pytest_twisted.ensureDeferred
@@ -352,6 +373,13 @@ class TestLeases:
             assert "as jsonl or csv" in done.err
         done = await ask("leases", "export", "--subnet", "far", "file.jsonl")
         assert (done.code, done.err) == (0, "1 leases written to file.jsonl\n")
+        for name, begins in (("by-name.CSV", "address,state"), ("leases", "{")):
+            done = await ask("leases", "export", name)
+            assert (done.code, done.err) == (0, f"1 leases written to {name}\n")
+            assert written(name).startswith(begins)
+        done = await ask("leases", "export", "--format", "jsonl", "named.csv")
+        assert done.code == 0
+        assert written("named.csv").startswith("{")
         for words in (["--subnet", "near"], ["list", "--subnet", "near"]):
             assert (await ask("leases", *words)).code == 1
 

@@ -23,7 +23,7 @@ HOUSE = "dhcptwist"
 # it.  Between commas there is no import at all.
 ROOMS = (
     "__init__ < wire < lease < optionset < network < client < interfaces < replies"
-    " < exchanges < config < clock, plugins < storage < transport < leasefiles < control < service < tap < ctl < testing"
+    " < exchanges < config < clock, plugins < storage < transport < leasefiles < control < heartbeat < service < tap < ctl < testing"
 )
 
 # The same inside a room.  Modules that are not named here may stand anywhere in their

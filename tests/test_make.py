@@ -18,7 +18,12 @@ from dhcptwist.config import StorageConfig
 from dhcptwist.interfaces import IStorage, IStorageFactory
 from dhcptwist.lease import Reservation, Settings
 from dhcptwist.storage import make as room
-from dhcptwist.storage.make import OUR_SCHEMES, StorageContext, make_storage
+from dhcptwist.storage.make import (
+    OUR_SCHEMES,
+    StorageContext,
+    check_storage,
+    make_storage,
+)
 from dhcptwist.storage.memory import MemoryStorage
 from dhcptwist.storage.pool import PoolStorage
 from dhcptwist.storage.sqlite import SQLiteStorage
@@ -63,6 +68,13 @@ class Filed(SQLiteStorage):
     """The same in a file."""
 
 
+class Much:
+    """What wants more than it is given."""
+
+    def __init__(self, context, table):
+        raise AssertionError("it is not called")
+
+
 class Special(PoolStorage):
     """A pool that is made in its own way."""
 
@@ -82,6 +94,8 @@ def shop(monkeypatch):
     module.Special = Special
     module.plain = lambda context: Fixed("plain", context)
     module.nothing = lambda _: None
+    module.alone = lambda: None
+    module.Much = Much
     module.number = 7
     monkeypatch.setitem(sys.modules, "shop", module)
     return module
@@ -172,6 +186,50 @@ def _three(context):
     return context.network, context.reservations, context.state
 
 
+class TestCheck:
+    """What can be seen of ``storage = …`` before there is a storage."""
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "memory:",
+            "sqlite:leases.sqlite",
+            "http://localhost:1/",
+            "HTTPS://localhost:1/",
+            "python:shop:factory",
+            "python:shop:Factory:words",
+            "python: shop : plain",
+            "python:shop:Much",
+        ],
+    )
+    def test_good(self, text, monkeypatch):
+        """None is made, and no plug-in is looked for."""
+        monkeypatch.setattr(room, "_plugged_in", lambda: pytest.fail("looked"))
+        check_storage(text)
+
+    @pytest.mark.parametrize(
+        ("text", "reason"),
+        [
+            ("sqllite:x", "there is no storage 'sqllite'"),
+            ("", "there is no storage"),
+            ("python:", "python: needs package.module:name"),
+            ("python:no_such_module:make", "No module named 'no_such_module'"),
+            ("python:shop:lost", "has no attribute 'lost'"),
+            ("python:shop:number", "a int: neither a function or class"),
+            ("python:shop:Sub", "has no attribute 'Sub'"),
+        ],
+    )
+    def test_bad(self, text, reason):
+        """The same words as at the start."""
+        with pytest.raises(ValueError, match=reason):
+            check_storage(text)
+
+    def test_plugged_in(self, monkeypatch):
+        """A stranger's scheme is one, too."""
+        monkeypatch.setattr(room, "_plugged_in", lambda: {"shop": Factory()})
+        check_storage("shop:x")
+
+
 def web(monkeypatch, **names):
     """Put something in the place of the storage that asks a web service."""
     module = ModuleType("http")
@@ -224,6 +282,14 @@ class TestPython:
             (":plain", "python: needs package.module:name"),
             (".shop:plain", "python: needs package.module:name"),
             ("no_such_module:make", "python:no_such_module:make: No module named"),
+            ("no_such_module:make", "looked for where Python looks: PYTHONPATH="),
+            (
+                "/srv/shop.py:make",
+                r"/srv/shop\.py:make: a module's name is wanted, not",
+            ),
+            ("shop.py:make", r"shop\.py:make: a module's name is wanted, not its file"),
+            ("shop:alone", "is called with the context alone, and cannot be: too many"),
+            ("shop:Much", "shop:Much is called with .* cannot be: missing .*'table'"),
             ("shop:lost", "python:shop:lost: module 'shop' has no attribute 'lost'"),
             (
                 "shop:plain:x",
@@ -242,6 +308,12 @@ class TestPython:
         """Each says what is wrong with the words, and where."""
         with pytest.raises(ValueError, match=reason):
             make_storage(f"python:{argument}", context)
+
+    def test_what_does_not_say_what_it_takes(self, context, shop):
+        """It is called, and its own error is shown."""
+        shop.builtin = type
+        with pytest.raises(ValueError, match="made a type, which does not provide"):
+            make_storage("python:shop:builtin", context)
 
     def test_bad_syntax(self, context, tmp_path, monkeypatch):
         """A module that is no Python is a sentence with its line."""

@@ -85,6 +85,46 @@ class TestTimes:
                     assert 0 < t1 < t2 < lease == duration
 
 
+class TestNamed:
+    """Options as people write them."""
+
+    def test_names_and_values(self):
+        """Names or codes; text, typed values, or bytes as they are."""
+        found = Settings(
+            {
+                "routers": "192.0.2.1",
+                "domain-name-servers": [IPv4Address("192.0.2.53"), "192.0.2.54"],
+                15: "club.example",
+                "host-name": bytearray(b"box"),
+                "interface-mtu": 1400,
+                224: b"\1\2",
+            }
+        )
+        assert found.options == {
+            3: bytes((192, 0, 2, 1)),
+            6: bytes((192, 0, 2, 53, 192, 0, 2, 54)),
+            15: b"club.example",
+            12: b"box",
+            26: b"\x05\x78",
+            224: b"\1\2",
+        }
+        assert {type(value) for value in found.options.values()} == {bytes}
+
+    @pytest.mark.parametrize(
+        "options",
+        [{"routerz": "192.0.2.1"}, {"routers": "x"}, {0: "x"}, {255: "x"}, {300: "x"}],
+    )
+    def test_mistakes(self, options):
+        """An option that there is not, or a value that does not fit, is told at once."""
+        with pytest.raises(ValueError, match=r"\w"):
+            Settings(options)
+
+    def test_bytes_are_taken_as_they_are(self):
+        """Nothing is copied on a packet's way."""
+        options = {3: b"x"}
+        assert Settings(options).options is options
+
+
 class TestOver:
     """One layer of settings on another."""
 

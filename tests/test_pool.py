@@ -10,9 +10,10 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
-from dhcptwist.interfaces import IProber
+from dhcptwist.interfaces import IProber, WrongAnswer
 from dhcptwist.lease import (
     AddressInUse,
+    Lease,
     LeaseState,
     OnConflict,
     Reservation,
@@ -522,6 +523,38 @@ class TestAsync:
             waiting.clear()
             offer = server.sent[-1].message
             assert (offer.type, offer.yiaddr) == (MessageType.OFFER, expected)
+
+    @pytest.mark.parametrize(
+        "answer",
+        [
+            "192.0.2.12",
+            Lease(FIRST),
+            Reservation("192.0.2.12", hardware=b"\1x"),
+            {"address": FIRST},
+        ],
+        ids=["text", "lease", "address", "mapping"],
+    )
+    @pytest.mark.parametrize("kind", ["coroutine", "deferred", "value"])
+    def test_wrong_answers(self, owner, answer, kind, logged_failures):
+        """What is no reservation is the storage's failure, and the log shows it."""
+
+        class Members(MemoryStorage):
+            def reservation_for(self, client):
+                async def ask():
+                    return answer
+
+                if kind == "coroutine":
+                    return ask()
+                return succeed(answer) if kind == "deferred" else answer
+
+        net = network()
+        server = MemoryServer(net, Members(net))
+        assert server.receive(owner.message(DISCOVER)) is None
+        assert server.silences() == {"storage-failed": 1}
+        [failure] = logged_failures.flush(WrongAnswer)
+        words = str(failure.value)
+        assert words.startswith("the storage answered reservation_for with ")
+        assert repr(answer)[:20] in words
 
 
 class TestScale:

@@ -232,6 +232,7 @@ class TestRunning:
             "subnet_mask": "255.255.0.0",
             "routers": "127.7.0.1",
             "domain_name_servers": "192.0.2.53, 192.0.2.54",
+            "host_name": "",
             "domain_name": "office.example",
             "released": True,
         }
@@ -532,7 +533,7 @@ class TestNobody:
 
         done, server = fake(answers)
         assert (done.code, done.out) == (3, "")
-        assert f"no ACK from {US}" in done.err
+        assert f"{US} made an offer, and did not confirm it" in done.err
         assert server.kinds == [DISCOVER, *[REQUEST] * 3]
 
     def test_json(self, fake, impatient):

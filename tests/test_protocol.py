@@ -372,6 +372,11 @@ class TestStorageFails:
                 "settings have boot_file b'x'; str or None was expected",
             ),
             (
+                DISCOVER,
+                Lease(WHERE, settings=Settings({300: b"x"})),
+                "settings have an option 300; there are 1 to 254",
+            ),
+            (
                 REQUEST,
                 Refused(None),
                 "a Refused whose reason is None; text was expected",

@@ -333,7 +333,7 @@ class TestStorage:
         assert len(sockets()) < len(before)
         storage.started.callback(None)
         assert service._ports == []
-        assert service._loops == []
+        assert service._heartbeat is None
 
     def test_unusable(self, make_site, start):
         """StorageUnusable reaches who starts it, and no socket stays open."""
@@ -745,6 +745,7 @@ class TestStatus:
         assert status == {
             "version": __version__,
             "port": site.port,
+            "stalls": 0,
             "packets": {
                 "received": {"discover": 1, "request": 1},
                 "sent": {"offer": 1, "ack": 1},
@@ -753,6 +754,31 @@ class TestStatus:
             },
             "limits": {"waiting": 0, "late": 0, "busy": 0, "most waiting": 0},
         }
+
+
+class TestReservations:
+    """``[reservation]`` sections that nobody heeds are told of."""
+
+    RESERVED = (
+        "[reservation printer]\nhardware = 02:00:00:00:00:07\naddress = 127.7.0.9\n"
+    )
+
+    @pytest.mark.parametrize("sections", [True, False])
+    @pytest.mark.parametrize("heeded", [True, False])
+    @pytest_twisted.ensureDeferred
+    async def test_told(self, make_site, start, complaints, sections, heeded):
+        """Once, at the start, with how many there are; a pool heeds them."""
+        site = make_site(storage="memory:")
+        if sections:
+            site.ini += self.RESERVED
+        start(site, None if heeded else Slow())
+        told = [line for line in complaints if "[reservation]" in line]
+        if sections and not heeded:
+            [line] = told
+            assert line.startswith("1 [reservation] sections are up to ")
+            assert "Slow" in line
+        else:
+            assert told == []
 
 
 class Wall:
@@ -780,7 +806,7 @@ class TestClock:
     def wall(self, monkeypatch):
         """The wall clock, looked at often by a server whose own time stands still."""
         wall = Wall()
-        monkeypatch.setattr("dhcptwist.service.CLOCK_WATCH", 0.01)
+        monkeypatch.setattr("dhcptwist.heartbeat.CLOCK_WATCH", 0.01)
         monkeypatch.setattr(
             "dhcptwist.service.SteadyClock", lambda: SteadyClock(wall, lambda: 0.0)
         )
@@ -833,19 +859,19 @@ class TestTick:
     @pytest.fixture(autouse=True)
     def _soon(self, monkeypatch):
         """Seconds that are short."""
-        monkeypatch.setattr("dhcptwist.service.CLOCK_TICK", 0.01)
+        monkeypatch.setattr("dhcptwist.heartbeat.CLOCK_TICK", 0.01)
 
     @pytest_twisted.ensureDeferred
     async def test_storage_is_told(self, make_site, start):
         """With the server's time; no more once it is stopped."""
         storage = Slow()
         service = start(make_site(), storage)
-        service.clock = iter(range(1, 10_000)).__next__
+        service._heartbeat.clock = iter(range(1, 10_000)).__next__
         await until(lambda: len(storage.ticks) >= 3)
         assert storage.ticks[:3] == [1, 2, 3]
         await service.stopService()
         count = len(storage.ticks)
-        assert not any(loop.running for loop in service._loops)
+        assert service._heartbeat._loops == []
         assert storage.asked == ["start", "stop"]
         assert len(storage.ticks) == count
 
@@ -863,7 +889,7 @@ class TestTick:
 
         service.storage.add_listener(Listener())
         later = service.clock() + 7200
-        service.clock = lambda: later
+        service._heartbeat.clock = lambda: later
         await until(lambda: ended)
         assert ended == [(EventKind.EXPIRED, ack.yiaddr)]
 
@@ -901,7 +927,7 @@ class TestTick:
     async def test_one_that_keeps_no_times(self, make_site, start, monkeypatch):
         """A storage that does not listen is not told; its limits keep times, though."""
         wall = Wall()
-        monkeypatch.setattr("dhcptwist.service.CLOCK_WATCH", 0.01)
+        monkeypatch.setattr("dhcptwist.heartbeat.CLOCK_WATCH", 0.01)
         monkeypatch.setattr("dhcptwist.service.limited", Watcher)
         monkeypatch.setattr(
             "dhcptwist.service.SteadyClock", lambda: SteadyClock(wall, lambda: 0.0)

@@ -57,13 +57,13 @@ real, behind = time.time, 0
 time.time = lambda: real() - behind
 from twisted.internet import reactor
 from twisted.scripts import twistd
-from dhcptwist import service
+from dhcptwist import heartbeat
 
 def set_back():
     global behind
     behind = 3600
 
-service.CLOCK_WATCH = 0.2
+heartbeat.CLOCK_WATCH = 0.2
 reactor.callWhenRunning(reactor.callLater, 0.5, set_back)
 sys.argv = ["twistd", "-n", "--pidfile=", "dhcp", "--config", sys.argv[1]]
 twistd.run()
@@ -133,6 +133,7 @@ class TestCheck:
         told = done.stdout + done.stderr
         assert "Traceback" not in told
         assert f"{site.directory / 'dhcp.ini'}: 4 mistakes; nothing starts" in told
+        assert ("Usage:" in told) is not bool(arguments)
         for place in (
             "[subnet far] pools: '127.8.0.10 - 127.7.0.250'",
             "[subnet far] speed: there is no such key",
@@ -142,6 +143,17 @@ class TestCheck:
             assert place in told
         assert told.count("  line ") == 4
         assert not site.state.exists()
+
+    def test_storage(self, make_site, run):
+        """A storage that cannot be is a mistake as well."""
+        site = make_site(storage="sqllite:leases.sqlite")
+        done = run(site, "--check")
+        assert done.returncode == 1
+        assert done.stderr.startswith(
+            f"{site.directory / 'dhcp.ini'}: storage = sqllite:leases.sqlite: there is"
+            " no storage 'sqllite'; there are\n"
+        )
+        assert done.stderr.count("\n") < 10
 
     def test_missing(self, tmp_path):
         """A file that is not there is named."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from difflib import get_close_matches
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from types import MappingProxyType
@@ -22,6 +23,7 @@ from .values import (
     STORAGE_FIELDS,
     STORAGE_KEYS,
     SUBNET_KEYS,
+    only_no,
     parse_option,
     parse_pool,
     parse_role,
@@ -67,6 +69,14 @@ def parse(text: str, name: str = "") -> Config:
     if problems:
         raise ConfigError(problems, name)
     return config
+
+
+def _no_such_key(key: str, known: dict[str, Callable[[str], Any]]) -> str:
+    """That, and which there are: the one that was meant first."""
+    usable = sorted(each for each, read in known.items() if read is not only_no)
+    near = get_close_matches(key, usable, 1)
+    meant = f" (is it {near[0]}?)" if near else ""
+    return f"there is no such key{meant}; there are {', '.join(usable)}"
 
 
 class Reading:
@@ -153,8 +163,7 @@ class Reading:
                 if value is not None:
                     values[key] = value
             elif not (key.startswith("option.") and "boot-file" in known):
-                near = ", ".join(sorted(known))
-                self._wrong(section, key, f"there is no such key; there are {near}")
+                self._wrong(section, key, _no_such_key(key, known))
         return values
 
     def _options(self, section: Section) -> dict[int, bytes]:

@@ -191,8 +191,8 @@ class LeaseHistory(amp.Command):
     """What happened to an address or a client, the latest first.
 
     ``next`` is the number to give as ``before``.  Times are seconds since 1970.  If there
-    is nothing until the time that was asked for, ``begins`` is that of the oldest event
-    that is kept of anybody.
+    is nothing until the time that was asked for, ``begins`` is when the journal does: the
+    time of the oldest event that is kept of anybody, or now.
     """
 
     commandName = b"LeaseHistory"

@@ -51,8 +51,8 @@ class HistoryAnswers(Answering):
         if "next" in answer:
             answer["next"] = int(answer["next"])
         if not found and given.get("until") is not None:
-            for oldest in await storage.events(0, 1):
-                answer["begins"] = oldest.when
+            oldest = await storage.events(0, 1)
+            answer["begins"] = oldest[0].when if oldest else self.server.clock()
         return answer
 
 

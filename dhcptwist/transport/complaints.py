@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..lease import Lease, Refused, Settings
+from ..wire.codes import END
 
 
 def wrong_in(result: Any) -> str:
@@ -52,6 +53,9 @@ def _wrong_settings(what: str, settings: Any) -> str:
                 f"{what} have {name} {_shown(value)}; {kind.__name__} or None was"
                 " expected"
             )
+    for code in settings.options:
+        if not 0 < code < END:
+            return f"{what} have an option {code}; there are 1 to 254"
     return ""
 
 
