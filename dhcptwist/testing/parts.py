@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any, NamedTuple
@@ -133,32 +134,49 @@ def begun(result: Any) -> Any:
     return result
 
 
-def answer(result: Any, clock: Clock | None = None, patience: float = 0.0) -> Any:
+def answer(result: Any, clock: Any = None, patience: float = 0.0) -> Any:
     """The answer of a storage that may be a Deferred or a coroutine.
 
     Args:
         result: What a verb returned.
-        clock: The clock that the storage has for a reactor, if it has one; it is moved
-            on until there is an answer.
-        patience: By how many seconds at most.
+        clock: What the storage has for a reactor, if it has one: a `Clock` is moved on,
+            the real reactor is turned, until there is an answer.
+        patience: Seconds, after which there has to be one.
 
     Raises:
-        AssertionError: There is none yet; storages that need the reactor override
-            `StorageContract.wait`.
+        AssertionError: There is none yet.
     """
     result = begun(result)
     if not isinstance(result, Deferred):
         return result
     found: list[Any] = []
     result.addBoth(found.append)
-    tries = 0
-    while clock is not None and not found and tries < TRIES:
-        tries += 1
-        clock.advance(patience / TRIES)
-    assert found, "no answer yet"
+    if isinstance(clock, Clock):
+        tries = 0
+        while not found and tries < TRIES:
+            tries += 1
+            clock.advance(patience / TRIES)
+    elif clock is not None:
+        _turn(clock, found, patience)
+    assert found, (
+        "no answer yet; a storage that needs a reactor says so: clock = reactor"
+        " (docs/contract.md)"
+    )
     if isinstance(found[0], Failure):
         found[0].raiseException()
     return found[0]
+
+
+def _turn(reactor: Any, found: list[Any], patience: float) -> None:
+    """Let the real reactor work until something is found."""
+    if not reactor.running:
+        reactor.startRunning(installSignalHandlers=False)
+    end = time.monotonic() + patience
+    while time.monotonic() < end:
+        reactor.runUntilCurrent()
+        if found:  # else ``iterate`` would wait for what need not come any more
+            return
+        reactor.doIteration(0.01)
 
 
 class Sent(NamedTuple):

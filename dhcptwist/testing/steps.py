@@ -7,7 +7,6 @@ from ipaddress import IPv4Address
 from typing import Any, NoReturn
 from unittest import SkipTest
 
-from twisted.internet.task import Clock
 from zope.interface.interface import InterfaceClass
 
 from ..client import ClientState
@@ -28,12 +27,13 @@ class Steps:
 
     Attributes:
         patience: Seconds within which every question must be answered, or fail.
-        clock: What the storage has for a reactor, if that is a
-            `twisted.internet.task.Clock`: it is moved on while an answer is waited for.
+        clock: What the storage has for a reactor, if it needs one: a
+            `twisted.internet.task.Clock` is moved on, the real reactor is turned, while
+            an answer is waited for.
     """
 
     patience = 10.0
-    clock: Clock | None = None
+    clock: Any = None
 
     def make(
         self, network: Network, reservations: Iterable[Reservation] = ()
@@ -46,8 +46,8 @@ class Steps:
     def wait(self, result: Any) -> Any:
         """The answer behind what a verb returned, or the exception it failed with.
 
-        Override it where the storage needs the real reactor, and give up after
-        `patience` seconds.
+        Override it where more than `clock` has to move before there is one, and give up
+        after `patience` seconds.
         """
         return answer(result, self.clock, self.patience)
 
