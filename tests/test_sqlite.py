@@ -611,6 +611,7 @@ class Lives(RuleBasedStateMachine):
         self.clients.append(FakeClient("02:00:00:00:00:0f", identifier=b"\xffduid"))
         self.errors = []
         self.told = []
+        self.rests = {}
         self.state = {}  # of each address, and whose, as the events have it
         self.promised = {}  # address: client, and until when it believes to have it
         self.asked = {}
@@ -851,6 +852,7 @@ class Lives(RuleBasedStateMachine):
             address: (who, until + by)
             for address, (who, until) in self.promised.items()
         }
+        self.rests = {each: until + by for each, until in self.rests.items()}
 
     # --- what must hold -----------------------------------------------------------
 
@@ -874,6 +876,10 @@ class Lives(RuleBasedStateMachine):
         bare = {"since": 0.0, "expires": 0.0}
         assert there._replace(**bare) == event._replace(**bare)
         self.told.append(event)
+        if event.kind == EventKind.REVOKED:
+            self.rests[event.address, event.key] = event.expires
+        elif event.kind == EventKind.BOUND:
+            self.rests.pop((event.address, event.key), None)
         if event.kind == EventKind.REVOKED and event.address in self.promised:
             n, until = self.promised[event.address]
             self.promised[event.address] = n, min(until, event.expires)
@@ -922,9 +928,8 @@ class Lives(RuleBasedStateMachine):
         assert until_on_disk + max(0.0, self.stepped - self.stepped_on_disk) >= until
         if message.xid <= self.deaf.get(n, 0):
             return
-        if self.state[address][0] == LeaseState.REVOKED:
-            # In the same transaction; for ever is then what it would have rested.
-            until = min(until, self.storage.index.leases[address].expires)
+        # If it was revoked in the same transaction, for ever is what it rests then.
+        until = min(until, self.rests.get((address, who), inf))
         other, ends = self.promised.get(address, (n, -inf))
         assert other == n or ends <= self.disk.server.now, "two have one address"
         for had in [a for a, (whose, _) in self.promised.items() if whose == n]:
