@@ -25,7 +25,8 @@ ENDED = re.compile(
     r"(?P<arguments>.*)\) += (?P<result>-?\d+)(?:<[^>]*>)?"
     r"(?: E[A-Z0-9]+ \([^)]*\))?(?: \((?:INJECTED|DELAYED)\))*"
 )
-SIGNAL = re.compile(r"\d+ +(---|\+\+\+) ")
+# A process that is killed at the edge of a call leaves one without a name.
+SIGNAL = re.compile(r"\d+ +(--- |\+\+\+ |\?\?\?\(\) +=)")
 UNFINISHED = " <unfinished ...>"
 CUT_OFF = re.compile(r" <(unfinished|detached) \.\.\.>$|\) += \?$")
 STRING = re.compile(r'"((?:\\x[0-9a-f]{2})*)"(\.\.\.)?')
