@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from .control import acting, arguments, probe, tables
+from .control import acting, arguments, identity_actions, probe, tables
 from .control.client import CommandError, NoServer, NotPermitted, connect
 from .control.shell import (
     DONE,
@@ -118,6 +118,8 @@ def _server(options: argparse.Namespace) -> tuple[str, Path | None]:
 async def _run(reactor: Any, options: argparse.Namespace) -> None:
     try:
         server, identity = _server(options)
+        if identity is not None:
+            identity_actions.warn_of_end(identity)
         if options.command == "watch":
             # Late: it needs the reactor, which is there by now.
             from .control.following import watch  # noqa: PLC0415
@@ -198,7 +200,7 @@ def _probed(lease: dict[str, Any]) -> str:
 
 
 #: Each command that a server is asked for.
-COMMANDS = acting.COMMANDS
+COMMANDS = acting.COMMANDS | identity_actions.COMMANDS
 
 
 if __name__ == "__main__":

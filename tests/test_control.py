@@ -23,7 +23,8 @@ from dhcptwist.config import Role
 from dhcptwist.control import commands
 from dhcptwist.control.answering import PAGE_LENGTH, ControlServer
 from dhcptwist.control.caller import Caller
-from dhcptwist.control.client import ControlClient, _Connection
+from dhcptwist.control.client import ControlClient
+from dhcptwist.control.connecting import Connection
 from dhcptwist.control.errors import (
     AddressInUse,
     CommandError,
@@ -145,7 +146,7 @@ class World:
             return Caller(name, self.control.roles.get(name))
 
         there, here = Wire(), Wire()
-        protocol, mine = Peer(self.control, caller), _Connection()
+        protocol, mine = Peer(self.control, caller), Connection()
         there.other, here.other = mine, protocol
         protocol.makeConnection(there)
         mine.makeConnection(here)

@@ -39,8 +39,9 @@ INSIDE = {
     "storage": "pool < memory < sqlite < postgresql < http < limits",
     "transport": "sockets, frames < protocol",
     "control": (
-        "errors < commands < tls < caller < answering < history, importing < server"
-        " < listening, client < acting"
+        "errors < commands < tls < issued, connecting < caller < answering"
+        " < history, importing, identities < server"
+        " < listening, client < acting, identity_actions"
     ),
 }
 

@@ -663,9 +663,9 @@ class TestNobodyThere:
     )
     def test_host_and_port(self, server, host, port):
         """A server may be named with and without its port."""
-        from dhcptwist.control.client import _host_and_port
+        from dhcptwist.control.connecting import host_and_port
 
-        assert _host_and_port(server) == (host, port)
+        assert host_and_port(server) == (host, port)
 
 
 class TestUnusable:

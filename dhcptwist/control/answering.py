@@ -22,6 +22,7 @@ from ..network import Network
 from . import errors
 from .caller import Caller
 from .errors import CommandError, InvalidRequest, NotSupported, ReservedByOther
+from .issued import Identities
 from .recent import Recent
 
 
@@ -45,6 +46,7 @@ class ControlServer:
 
     Attributes:
         recent: What happened lately, for those who watch.
+        identities: The certificates; `listening.listen` opens them.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class ControlServer:
         self.clock = clock
         self.status = status
         self.roles = {role.name: role for role in roles}
+        self.identities = Identities()
         self._storage = storage
         self.recent = Recent(storage, reactor)
 
@@ -109,6 +112,9 @@ class ControlServer:
         figures = dict(self.status())
         if ILeases.providedBy(self._storage):
             figures |= self._storage.figures(self.clock())
+        ends = self.identities.ends
+        if ends:
+            figures["control"] = {f"{what} ends": end for what, end in ends.items()}
         return figures
 
 

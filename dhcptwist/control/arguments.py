@@ -14,6 +14,7 @@ from .. import __version__
 from ..config import parse_duration
 from ..lease import EventKind, OnConflict, parse_hardware
 from ..leasefiles.kinds import READERS
+from .values import check_name
 
 
 #: Where a server's state may be, beside ``--state`` and ``$DHCPTWIST_STATE``.
@@ -68,6 +69,7 @@ def parser() -> argparse.ArgumentParser:
         type=_moment,
         help="who had it then: 14:03 (today), 2026-11-24 14:03, or with a zone, or @SECONDS",
     )
+    _add_identity(add("identity", "make, list and revoke identities; admin only"))
     return whole
 
 
@@ -199,6 +201,24 @@ def _add_watch(each: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_identity(each: argparse.ArgumentParser) -> None:
+    actions = each.add_subparsers(
+        dest="action", required=True, metavar="new|list|revoke"
+    )
+    add = _adder(actions)
+    action = add("new", "make one: a certificate and its key in a file")
+    action.add_argument("name", metavar="NAME", type=_identity_name)
+    action.add_argument(
+        "--out", metavar="FILE", type=Path, help="a new file; default: NAME.pem"
+    )
+    action.add_argument(
+        "--lasts", metavar="TIME", type=_lasting, help="ends after 90d, 1y, …"
+    )
+    add("list", "list those that the server's authority has made")
+    action = add("revoke", "take one back, or all of a name: at once")
+    action.add_argument("which", metavar="NAME|SERIAL")
+
+
 def _add_who(each: argparse.ArgumentParser) -> None:
     each.add_argument("--hardware", metavar="MAC", help="00:11:22:33:44:55")
     each.add_argument("--client-id", metavar="ID", help="text or hex:…")
@@ -272,8 +292,18 @@ def _read_count(text: str) -> int:
     return int(text)
 
 
-_count = _typed(_read_count)
+def _read_lasting(text: str) -> int:
+    """A time that may begin with years of 365 days."""
+    years = re.fullmatch(r"(\d{1,3})y(.*)", text.strip().lower(), re.ASCII)
+    if years is None:
+        return parse_duration(text)
+    return parse_duration(f"{int(years[1]) * 365}d{years[2]}")
+
+
 _moment = _typed(_read_moment)
+_count = _typed(_read_count)
+_identity_name = _typed(check_name)
+_lasting = _typed(_read_lasting)
 _export_format = _typed(_read_export_format)
 _address = _typed(_read_address)
 _port = _typed(_read_port)

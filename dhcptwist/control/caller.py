@@ -19,10 +19,12 @@ class Caller:
     Args:
         name: The common name of its certificate.
         role: Its role; None for nothing at all, unless it is ``admin``.
+        serial: The number of its certificate; None if it has shown none.
     """
 
-    def __init__(self, name: str, role: Role | None) -> None:
+    def __init__(self, name: str, role: Role | None, serial: int | None = None) -> None:
         self.name = name
+        self.serial = serial
         self._role = role
         self.is_admin = name == ADMIN
 

@@ -6,29 +6,25 @@ verdict = await client.reserve("192.0.2.50", hardware="00:11:22:33:44:55")
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from OpenSSL.SSL import Error as SSLError
-from service_identity import VerificationError
-from twisted.internet.defer import Deferred, TimeoutError as TooLate
-from twisted.internet.endpoints import (
-    HostnameEndpoint,
-    UNIXClientEndpoint,
-    connectProtocol,
-    wrapClientTLS,
-)
-from twisted.internet.error import ConnectError, ConnectionClosed
-from twisted.internet.interfaces import IHandshakeListener
-from twisted.internet.protocol import connectionDone
+from twisted.internet.defer import TimeoutError as TooLate
+from twisted.internet.error import ConnectionClosed
 from twisted.protocols import amp
-from twisted.python.failure import Failure
-from zope.interface import implementer
 
-from . import commands, tls
+from . import commands
+from .connecting import (
+    Connection,
+    NoServer,
+    NotAccepted,
+    WrongServer,
+    no_server,
+    open_connection,
+)
 from .errors import (
     AddressInUse,
     CommandError,
@@ -39,7 +35,7 @@ from .errors import (
     ReservedByOther,
     StorageFailed,
 )
-from .watch import Batches, Watch
+from .watch import Watch
 
 
 __all__ = [
@@ -59,21 +55,6 @@ __all__ = [
     "WrongServer",
     "connect",
 ]
-
-#: The port where a server is if none is named.
-PORT = 6768
-
-
-class NoServer(Exception):  # noqa: N818 - it says what, not that
-    """There is no server, or it went away; what was asked may or may not be done."""
-
-
-class WrongServer(NoServer):
-    """The server's certificate is for another name, or from another authority."""
-
-
-class NotAccepted(NoServer):
-    """The server does not accept our certificate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,113 +95,8 @@ async def connect(
         UnusableIdentity: The file cannot be used.
         ValueError: The server's name makes no sense.
     """
-    if server.startswith("unix:"):
-        path = server.removeprefix("unix:")
-        endpoint: Any = UNIXClientEndpoint(reactor, path, timeout=timeout)
-    else:
-        host, port = _host_and_port(server)
-        if identity is None:
-            raise tls.UnusableIdentity("a certificate is needed to talk to a server")
-        options = tls.client_options(identity, host)
-        plain = HostnameEndpoint(reactor, host.encode("idna"), port, timeout=timeout)
-        endpoint = wrapClientTLS(options, plain)
-    protocol = _Connection()
-    try:
-        await connectProtocol(endpoint, protocol)
-        if server.startswith("unix:"):
-            protocol.handshakeCompleted()  # there is none
-        await protocol.ready.addTimeout(timeout, reactor)
-    except Exception as error:
-        if protocol.transport is not None:
-            protocol.transport.abortConnection()
-        raise _no_server(error, server) from error
+    protocol = await open_connection(reactor, server, identity, timeout)
     return ControlClient(protocol, server, reactor, timeout)
-
-
-def _host_and_port(server: str) -> tuple[str, int]:
-    server = server.removeprefix("tcp:")
-    host, colon, port = server.rpartition(":")
-    # An IPv6 address has colons of its own; with a port it stands in brackets.
-    if not colon or "]" in port or (":" in host and not host.startswith("[")):
-        host, port = server, str(PORT)
-    host = host.removeprefix("[").removesuffix("]")
-    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
-        raise ValueError(f"{server!r} is neither HOST:PORT nor unix:PATH")
-    return host, int(port)
-
-
-def _no_server(error: Exception, server: str) -> Exception:
-    """An error of the connection as one of ours, with words for people."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, VerificationError):
-            return WrongServer(
-                f"the server at {server} has a certificate for another name; use the"
-                " name or address that stands in it"
-            )
-        if isinstance(cause, SSLError):
-            return _not_trusted(cause, server)
-        cause = cause.__cause__ or cause.__context__
-    if isinstance(error, ConnectError):
-        number = error.osError
-        reason = os.strerror(number) if isinstance(number, int) else error
-        return NoServer(f"there is no server at {server}: {reason}")
-    if isinstance(error, TooLate):
-        return NoServer(f"the server at {server} does not answer")
-    return NoServer(f"the server at {server} cannot be reached: {error}")
-
-
-def _not_trusted(error: SSLError, server: str) -> Exception:
-    words = " ".join(str(part) for reason in error.args for part in _flat(reason))
-    if "alert" in words:
-        return NotAccepted(
-            f"the server at {server} does not accept this certificate: it is not from"
-            " its authority"
-        )
-    if "verify failed" in words or "unknown" in words:
-        return WrongServer(
-            f"the server at {server} has a certificate from another authority than"
-            " ours: it is another server, or its certificates were made anew"
-        )
-    return NoServer(f"the server at {server} does not speak TLS as we do: {words}")
-
-
-def _flat(reason: Any) -> list[Any]:
-    if isinstance(reason, list | tuple):
-        return [part for each in reason for part in _flat(each)]
-    return [reason]
-
-
-@implementer(IHandshakeListener)
-class _Connection(amp.AMP):
-    """Knows when the other side has proved who it is, and why it went away."""
-
-    transport: Any
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.ready: Deferred[None] = Deferred()
-        self.gone: Deferred[None] = Deferred()
-        self.batches = Batches()
-
-    @commands.Events.responder
-    def events(
-        self, events: list[dict[str, Any]], number: int, lost: int | None = None
-    ) -> Deferred[dict[str, Any]]:
-        """See `commands.Events`: answered when they have been looked at."""
-        return self.batches.put(events, number, lost or 0)
-
-    def handshakeCompleted(self) -> None:
-        """See `IHandshakeListener`."""
-        self.ready.callback(None)
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """See `Protocol`."""
-        if not self.ready.called:
-            self.ready.errback(reason)
-        super().connectionLost(reason)
-        self.gone.callback(None)
-        self.batches.end(reason)
 
 
 class ControlClient:
@@ -231,7 +107,7 @@ class ControlClient:
     """
 
     def __init__(
-        self, protocol: _Connection, server: str, reactor: Any, timeout: float
+        self, protocol: Connection, server: str, reactor: Any, timeout: float
     ) -> None:
         self._protocol = protocol
         self._server = server
@@ -394,8 +270,38 @@ class ControlClient:
         answer = await self._call(commands.WatchEvents, after=after, kinds=kinds)
         batches = self._protocol.batches
         return Watch(
-            answer["number"], batches, lambda error: _no_server(error, self._server)
+            answer["number"], batches, lambda error: no_server(error, self._server)
         )
+
+    async def new_identity(
+        self, name: str, *, lifetime: int | None = None
+    ) -> tuple[dict[str, Any], str]:
+        """Make a certificate; see `commands.NewIdentity`.
+
+        Args:
+            name: Whose; a role's name.
+            lifetime: Seconds; None for ever.
+
+        Returns:
+            What it is, and what its file must hold; nobody but us has its key.
+
+        Raises:
+            NotSupported: The server's authority is elsewhere.
+        """
+        answer = await self._call(commands.NewIdentity, name=name, lifetime=lifetime)
+        return answer["identity"], answer["pem"]
+
+    async def identities(self) -> AsyncIterator[dict[str, Any]]:
+        """All certificates that the server's authority has made, page by page."""
+        async for each in self._list(commands.ListIdentities, "identities"):
+            yield each
+
+    async def revoke_identity(
+        self, name: str | None = None, *, serial: str | None = None
+    ) -> list[dict[str, Any]]:
+        """Take a certificate back, or all of a name; see `commands.RevokeIdentity`."""
+        answer = await self._call(commands.RevokeIdentity, name=name, serial=serial)
+        return list(answer["revoked"])
 
     async def status(self) -> dict[str, Any]:
         """What the server is and does, in numbers."""
@@ -440,10 +346,6 @@ class ControlClient:
             raise NotSupported(
                 f"the server at {self._server} does not know {command.__name__}"
             ) from None
-        except ConnectionClosed as error:
-            raise _no_server(error, self._server) from error
-        except SSLError as error:
-            raise _not_trusted(error, self._server) from error
-        except TooLate:
-            raise NoServer(f"the server at {self._server} does not answer") from None
+        except (ConnectionClosed, SSLError, TooLate) as error:
+            raise no_server(error, self._server) from error
         return answer

@@ -256,3 +256,56 @@ class Status(amp.Command):
     arguments: ClassVar = [(b"after", _Text(optional=True))]
     response: ClassVar = [(b"status", JSON()), (b"next", amp.Unicode(optional=True))]
     errors = ERRORS
+
+
+class NewIdentity(amp.Command):
+    """Make a certificate for a name; for ``admin`` only.
+
+    ``pem`` has the certificate, its key, which is kept nowhere else, and the authority's
+    certificate.  ``identity`` is as in `ListIdentities`.  Earlier ones of the same name
+    are accepted until they end or are revoked.
+    """
+
+    commandName = b"NewIdentity"
+    arguments: ClassVar = [
+        (b"name", _Text()),
+        (b"lifetime", _Number(optional=True)),  # seconds; absent: for ever
+    ]
+    response: ClassVar = [(b"pem", amp.Unicode()), (b"identity", JSON())]
+    errors = ERRORS
+
+
+class ListIdentities(amp.Command):
+    """A page of the certificates that this server's authority has made; for ``admin``.
+
+    Each has name, serial (hexadecimal), issued, expires, by, revoked, revoked_by, and
+    role: what it may do, or null.  Times are seconds since 1970, or null.
+    """
+
+    commandName = b"ListIdentities"
+    arguments: ClassVar = [
+        (b"after", _Text(optional=True)),
+        (b"limit", _Number(optional=True)),
+    ]
+    response: ClassVar = [
+        (b"identities", JSON()),
+        (b"next", amp.Unicode(optional=True)),
+    ]
+    errors = ERRORS
+
+
+class RevokeIdentity(amp.Command):
+    """Take a certificate back, or all of a name; for ``admin`` only.
+
+    Connections under it are closed, and none is accepted again.  A serial may be that of
+    a certificate which this server has not made.  ``revoked`` lists them, as far as one
+    answer can hold them; those that were revoked before, too.
+    """
+
+    commandName = b"RevokeIdentity"
+    arguments: ClassVar = [
+        (b"name", _Text(optional=True)),
+        (b"serial", _Text(optional=True)),  # hexadecimal
+    ]
+    response: ClassVar = [(b"revoked", JSON())]
+    errors = ERRORS

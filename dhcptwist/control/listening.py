@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from twisted.internet.interfaces import (
     IPushProducer,
 )
 from twisted.internet.protocol import Factory, connectionDone
+from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.protocols import amp
 from twisted.python.failure import Failure
@@ -38,8 +41,28 @@ MOST_CONNECTIONS = 64
 #: Seconds a stranger may take to show its certificate.
 HANDSHAKE_TIME = 30.0
 
+#: Seconds between two warnings of certificates that end soon.
+WARNING_TIME = 86400.0
+
 #: Bytes that one command may have.
 MOST_BYTES = 256 << 10
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """What we want to know of a peer's certificate."""
+
+    name: str
+    serial: int
+    ends: float | None
+
+
+def _shown(transport: Any) -> _Shown | None:
+    certificate = transport.getPeerCertificate()
+    if certificate is None:
+        return None
+    made = certificate.to_cryptography()
+    return _Shown(tls.name_in(made), made.serial_number, tls.end_of(made))
 
 
 @implementer(IHandshakeListener, IPushProducer)
@@ -54,17 +77,47 @@ class ControlProtocol(amp.AMP):
         self._factory = factory
         self._hurry: IDelayedCall | None = None
         self._box_size = 0
+        self._shown: _Shown | None = None
+        self._is_refused = False
 
     def caller(self) -> Caller:
-        """Who is on the other end."""
-        if self._factory.is_secure:
-            certificate = self.transport.getPeerCertificate()
-            if certificate is None:
-                raise NotPermitted("there is no certificate")
-            name = tls.common_name(certificate)
-            return Caller(name, self._factory.server.roles.get(name))
-        # Whoever may open the socket's file may do everything.
-        return Caller(tls.ADMIN, None)
+        """Who is on the other end.
+
+        Raises:
+            NotPermitted: Nobody that has a certificate which is worth something; the
+                connection is closed once that is told.
+        """
+        if not self._factory.is_secure:
+            # Whoever may open the socket's file may do everything.
+            return Caller(tls.ADMIN, None)
+        why = self._refusal()
+        if why or self._shown is None:
+            self._is_refused = True
+            raise NotPermitted(why)
+        name = self._shown.name
+        return Caller(name, self._factory.server.roles.get(name), self._shown.serial)
+
+    def _refusal(self) -> str:
+        """Why the peer's certificate is worth nothing; empty if it is."""
+        server = self._factory.server
+        shown = self._shown = self._shown or _shown(self.transport)
+        if shown is None:
+            return "there is no certificate"
+        if server.identities.is_revoked(shown.serial):
+            return (
+                f"the certificate of {shown.name!r} with the serial number"
+                f" {shown.serial:x} was revoked"
+            )
+        # TLS has looked at this, but maybe long ago.
+        if shown.ends is not None and shown.ends <= server.clock():
+            return f"the certificate of {shown.name!r} has ended"
+        return ""
+
+    def sendBox(self, box: amp.AmpBox) -> None:
+        """See `amp.IBoxSender`."""
+        super().sendBox(box)
+        if self._is_refused:
+            self.close()
 
     def connectionMade(self) -> None:
         """See `Protocol`."""
@@ -81,7 +134,18 @@ class ControlProtocol(amp.AMP):
 
     def handshakeCompleted(self) -> None:
         """See `IHandshakeListener`."""
-        self._be_calm()
+        try:
+            self.caller()
+        except NotPermitted as error:
+            # Its first command is told why; if there is none, its time is short.
+            _log.warn("A control connection was refused: {why}", why=str(error))
+        else:
+            self._be_calm()
+
+    def close_if(self, revoked: frozenset[int]) -> None:
+        """Close the connection at once if its certificate is one of these."""
+        if self._shown is not None and self._shown.serial in revoked:
+            self.transport.abortConnection()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """See `Protocol`."""
@@ -147,6 +211,17 @@ class ControlFactory(Factory):
         self.reactor = reactor
         self.is_secure = is_secure
         self.connections: set[ControlProtocol] = set()
+        self._warnings: LoopingCall | None = None
+
+    def doStart(self) -> None:
+        """See `Factory`: from now on certificates are looked after."""
+        super().doStart()
+        if not self.is_secure:
+            return
+        self.server.identities.add_listener(self._revoked)
+        self._warnings = LoopingCall(self._warn)
+        self._warnings.clock = self.reactor
+        self._warnings.start(WARNING_TIME)
 
     def buildProtocol(self, addr: Any) -> ControlProtocol:
         """See `Factory`."""
@@ -155,8 +230,26 @@ class ControlFactory(Factory):
     def doStop(self) -> None:
         """See `Factory`: no more is heard, so what is open is closed."""
         super().doStop()
+        if self._warnings is not None:
+            self._warnings.stop()
+            self._warnings = None
+            self.server.identities.remove_listener(self._revoked)
         for each in list(self.connections):
             each.close()
+
+    def _revoked(self, serials: frozenset[int]) -> None:
+        for each in list(self.connections):
+            each.close_if(serials)
+
+    def _warn(self) -> None:
+        when = self.server.clock()
+        for what, end in self.server.identities.ending(when):
+            _log.warn(
+                "The control channel's {what} {ends} on {day}; see docs/control.md",
+                what=what,
+                ends="ends" if end > when else "has ended",
+                day=datetime.fromtimestamp(end, UTC).strftime("%Y-%m-%d %H:%M UTC"),
+            )
 
 
 async def listen(
@@ -186,7 +279,7 @@ async def listen(
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
         if config.listen.startswith("unix:"):
-            port, where = await _listen_unix(reactor, config.listen, state, server)
+            port, where = await _listen_unix(reactor, config, state, server)
         else:
             port, where = await _listen_tcp(reactor, config, state, server, names)
     except CannotListenError as error:
@@ -197,14 +290,22 @@ async def listen(
 
 
 async def _listen_unix(
-    reactor: Any, text: str, state: Path, server: ControlServer
+    reactor: Any, config: ControlConfig, state: Path, server: ControlServer
 ) -> tuple[IListeningPort, str]:
+    text = config.listen
     first, named = _words(text)
     path = state.absolute() / (first or named.get("address", ""))  # noqa: ASYNC240 - no I/O
     try:
         mode = int(named["mode"], 8)
     except (KeyError, ValueError):
         raise ValueError(f"listen = {text}: needs its mode, as in :mode=660") from None
+    authority = state / "control" / "authority.pem"
+    is_ours = config.certificate is None and config.authority is None
+    server.identities.open(
+        state / "control",
+        tls.read_certificate(authority) if is_ours and authority.exists() else None,
+        has_key=is_ours,
+    )
     # With a lock beside it, the socket of a server that crashed is no hindrance.
     endpoint = UNIXServerEndpoint(reactor, str(path), mode=mode, wantPID=True)
     port = await endpoint.listen(ControlFactory(server, reactor, is_secure=False))
@@ -229,10 +330,18 @@ async def _listen_tcp(
     if config.certificate is None or config.authority is None:
         everywhere = interface in _EVERYWHERE
         tls.prepare(state / "control", [*names, *([] if everywhere else [interface])])
-    options = tls.server_options(
-        state / (config.certificate or "control/server.pem"),
-        state / (config.authority or "control/authority.pem"),
+    certificate = state / (config.certificate or "control/server.pem")
+    authority = state / (config.authority or "control/authority.pem")
+    options = tls.server_options(certificate, authority)
+    server.identities.open(
+        state / "control",
+        tls.read_certificate(authority),
+        has_key=config.certificate is None and config.authority is None,
     )
+    for what, path in (("certificate", certificate), ("authority", authority)):
+        end = tls.end_of(tls.read_certificate(path))
+        if end is not None:
+            server.identities.ends[what] = end
     endpoint = SSL4ServerEndpoint(reactor, int(number), options, 50, interface)
     port = await endpoint.listen(ControlFactory(server, reactor, is_secure=True))
     host = _EVERYWHERE.get(interface, interface)

@@ -23,6 +23,7 @@ from .errors import (
     ReservedByOther,
 )
 from .history import HistoryAnswers
+from .identities import IdentityAnswers
 from .importing import ImportAnswers
 from .values import (
     format_place,
@@ -39,7 +40,7 @@ from .watching import WatchAnswers
 _log = Logger()
 
 
-class Answers(HistoryAnswers, ImportAnswers, WatchAnswers):
+class Answers(HistoryAnswers, ImportAnswers, IdentityAnswers, WatchAnswers):
     """The commands, answered for one caller."""
 
     @commands.Reserve.responder

@@ -200,7 +200,7 @@ def _bar(what: str, of: int) -> Any:
 
 def status(figures: dict[str, Any]) -> str:
     """The server's figures."""
-    packets = figures["packets"]
+    packets, ends = figures["packets"], figures.get("control", {})
     parts: list[str] = [
         pairs(
             [
@@ -209,13 +209,14 @@ def status(figures: dict[str, Any]) -> str:
                 ("port", figures["port"]),
                 *((f"packets {kind}", _counts(each)) for kind, each in packets.items()),
                 *figures.get("limits", {}).items(),
+                *((f"control {what}", moment(end)) for what, end in ends.items()),
             ]
         )
     ]
     if "subnets" in figures:
         parts.append(_subnets(figures["subnets"]))
     if "storage" in figures:
-        known = {"version", "uptime", "port", "packets", "limits"}
+        known = {"version", "uptime", "port", "packets", "limits", "control"}
         known |= {"subnets", "storage"}
         more = [(name, each) for name, each in figures.items() if name not in known]
         more += [(f"storage {name}", each) for name, each in figures["storage"].items()]

@@ -3,7 +3,8 @@
 A first start makes a private authority, the server's certificate and one identity,
 ``admin``, in the state directory.  None of them ends by itself: a control channel that
 stops working on a date helps nobody, and a board without a clock may make them in 1970.
-Trust ends when a file is taken away.
+Trust in one ends when it is revoked (see `issued`), in all when the authority's file is
+taken away.
 """
 
 from __future__ import annotations
@@ -59,13 +60,13 @@ def prepare(directory: Path, names: Iterable[str]) -> None:
             (directory / stale).unlink(missing_ok=True)
         key = ec.generate_private_key(ec.SECP256R1())
         certificate = _sign(key, "dhcptwist authority", None)
-        _write(authority, _pem(certificate, key))
+        write(authority, _pem(certificate, key))
     server, admin = directory / "server.pem", directory / "admin.pem"
     if not server.exists():
         names = dict.fromkeys(["localhost", "127.0.0.1", "::1", *names])
-        _write(server, _issue(authority, "dhcptwist server", list(names)))
+        write(server, _issue(authority, "dhcptwist server", list(names)))
     if not admin.exists():
-        _write(admin, _issue(authority, ADMIN, []))
+        write(admin, _issue(authority, ADMIN, []))
 
 
 def server_options(certificate: Path, authority: Path) -> Any:
@@ -77,7 +78,13 @@ def server_options(certificate: Path, authority: Path) -> Any:
     try:
         mine = ssl.PrivateCertificate.loadPEM(_read(certificate))
         trusted = ssl.Certificate.loadPEM(_read(authority))
-        return mine.options(trusted)
+        return ssl.CertificateOptions(
+            privateKey=mine.privateKey.original,
+            certificate=mine.original,
+            trustRoot=ssl.trustRootFromCertificates([trusted]),
+            # The oldest Twisted that we run on would take less.
+            raiseMinimumTo=ssl.TLSVersion.TLSv1_2,
+        )
     except _UNREADABLE as error:
         raise _unusable(f"{certificate} or {authority}", error) from None
 
@@ -113,12 +120,54 @@ def client_options(identity: Path, host: str) -> Any:
 
 def common_name(certificate: Any) -> str:
     """The name in a peer's certificate, as Twisted's transport gives it."""
-    subject = certificate.to_cryptography().subject
-    names = subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return name_in(certificate.to_cryptography())
+
+
+def name_in(certificate: x509.Certificate) -> str:
+    """The common name of a certificate; empty for none."""
+    names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
     return str(names[-1].value) if names else ""
 
 
-def _issue(authority: Path, name: str, names: list[str]) -> bytes:
+def end_of(certificate: x509.Certificate) -> float | None:
+    """When a certificate ends, in seconds since 1970; None for never."""
+    end = certificate.not_valid_after_utc
+    return None if end >= _END else end.timestamp()
+
+
+def read_certificate(path: Path) -> x509.Certificate:
+    """The first certificate of a file.
+
+    Raises:
+        UnusableIdentity: There is none.
+    """
+    pem = _read(path)
+    try:
+        return x509.load_pem_x509_certificate(pem)
+    except ValueError as error:
+        raise _unusable(path, error) from None
+
+
+def issue(authority: Path, name: str, ends: float | None) -> bytes:
+    """A client's identity: its certificate and key, and the authority's certificate.
+
+    Args:
+        authority: File of the authority's certificate and key.
+        name: The common name.
+        ends: When it ends, in seconds since 1970; None for never.
+
+    Raises:
+        UnusableIdentity: The authority cannot sign.
+        ValueError: There is no such time.
+    """
+    try:
+        end = _END if ends is None else datetime.fromtimestamp(ends, UTC)
+    except (OverflowError, OSError):
+        raise ValueError(f"no certificate can end at {ends}") from None
+    return _issue(authority, name, [], end)
+
+
+def _issue(authority: Path, name: str, names: list[str], end: datetime = _END) -> bytes:
     pem = _read(authority)
     try:
         signer = x509.load_pem_x509_certificate(pem)
@@ -128,7 +177,7 @@ def _issue(authority: Path, name: str, names: list[str]) -> bytes:
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise UnusableIdentity(f"{authority}: its key is of another kind than EC")
     mine = ec.generate_private_key(ec.SECP256R1())
-    certificate = _sign(mine, name, (signer, key), names)
+    certificate = _sign(mine, name, (signer, key), names, end)
     return _pem(certificate, mine) + signer.public_bytes(serialization.Encoding.PEM)
 
 
@@ -137,6 +186,7 @@ def _sign(
     name: str,
     signer: tuple[x509.Certificate, ec.EllipticCurvePrivateKey] | None,
     names: list[str] | None = None,
+    end: datetime = _END,
 ) -> x509.Certificate:
     """A certificate: the authority's own if there is no signer, else an identity's.
 
@@ -151,7 +201,7 @@ def _sign(
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(_BEGIN)
-        .not_valid_after(_END)
+        .not_valid_after(end)
         .add_extension(
             x509.BasicConstraints(ca=signer is None, path_length=None if signer else 0),
             critical=True,
@@ -208,8 +258,11 @@ def _pem(certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> byte
     )
 
 
-def _write(path: Path, data: bytes) -> None:
-    """A file that only its owner reads, and that is there whole or not at all."""
+def write(path: Path, data: bytes) -> None:
+    """A file that only its owner reads, and that is there whole or not at all.
+
+    When this returns, it is on disk.
+    """
     new = path.with_name(path.name + ".new")
     new.unlink(missing_ok=True)
     handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
@@ -218,6 +271,11 @@ def _write(path: Path, data: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     new.rename(path)
+    handle = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _read(path: Path) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from ipaddress import IPv4Address
 from math import inf
@@ -22,7 +23,9 @@ from ..lease import (
 from ..network import Network
 from ..wire.codes import HOST_NAME
 from ..wire.options import option_kind
+from .caller import FILE
 from .errors import InvalidRequest
+from .issued import Identity
 
 
 #: Names of our fields that are spelled like keys of the ini file, with dashes there.
@@ -226,3 +229,49 @@ def _options(given: Any) -> dict[int, bytes]:
             raise InvalidRequest(f"option {name}: is set twice, by name and by number")
         options[code] = data
     return options
+
+
+def identity_fields(each: Identity, role: str | None) -> dict[str, Any]:
+    """An identity for other programs; ``expires`` and ``revoked`` are None for never."""
+    return {
+        "name": each.name,
+        "serial": f"{each.serial:x}",
+        "issued": each.issued,
+        "expires": each.expires,
+        "by": each.by,
+        "revoked": each.revoked,
+        "revoked_by": each.revoked_by,
+        "role": role,
+    }
+
+
+def check_name(name: str) -> str:
+    """A name that an identity may have.
+
+    Raises:
+        ValueError: It may not.
+    """
+    if not name or not name.isprintable() or len(name.encode()) > 64:
+        raise ValueError("must be 1 to 64 bytes of printable characters")
+    if name != " ".join(name.split()) or re.search("[/=;#]", name) or name[0] == ".":
+        raise ValueError(
+            f"{name!r} cannot be: it becomes a file's name and a role's in the ini file,"
+            " so no / = ; #, no dot in front, and no blank but single ones inside"
+        )
+    if name == FILE:
+        raise ValueError(f"{FILE!r} is the source of the ini file's reservations")
+    if parse_serial(name) is not None:
+        raise ValueError(f"{name!r} looks like a serial number")
+    return name
+
+
+def parse_serial(text: str) -> int | None:
+    """A certificate's number from how we or openssl write it; None if it is none.
+
+    A short one, as other authorities give, is told from a name by ``0x`` before it.
+    """
+    if re.fullmatch(r"0x[0-9a-fA-F]{1,40}|[0-9a-fA-F]{16,40}", text):
+        return int(text, 16)
+    if re.fullmatch(r"[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){7,19}", text):
+        return int(text.replace(":", ""), 16)
+    return None
