@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from heapq import heappop, heappush
+from hashlib import blake2b
+from heapq import heappop, heappush, merge
 from itertools import islice
 from math import inf
 
+from sortedcontainers import SortedDict
+
 from ..client import Client
 from ..lease import Lease, Reservation, port_of
+
+
+Place = tuple[int, str, bytes, bytes]
 
 
 class ReservationIndex:
@@ -24,17 +29,21 @@ class ReservationIndex:
         self._by_who: dict[tuple[str, bytes, bytes], tuple[Reservation, ...]] = {}
         self._lifetimes: list[tuple[float, int, Reservation]] = []
         self._added = 0
-        self._sorted: list[Reservation] | None = None
+        self._of_source: dict[str, SortedDict[Place, Reservation]] = {}
+        self._sums: dict[str, int] = {}
 
     def __bool__(self) -> bool:
         return bool(self._by_who)
 
     def __len__(self) -> int:
-        return sum(map(len, self._by_who.values()))
+        return sum(map(len, self._of_source.values()))
 
     def add(self, reservation: Reservation) -> None:
         """Put one in; the caller has taken out what stood in its place."""
-        self._sorted = None
+        source = reservation.source
+        mine = self._of_source.setdefault(source, SortedDict())
+        mine[reservation.place] = reservation
+        self._sums[source] = self._sums.get(source, 0) + _weight(reservation)
         if reservation.address is not None:
             self.by_address[reservation.address] = reservation
         if reservation.expires != inf:
@@ -45,9 +54,15 @@ class ReservationIndex:
 
     def remove(self, reservation: Reservation) -> None:
         """Take one out, whatever its end is by now."""
-        self._sorted = None
         who = reservation.who
         place = reservation.place
+        source = reservation.source
+        mine = self._of_source.get(source)
+        there = None if mine is None else mine.pop(place, None)
+        if there is not None:
+            self._sums[source] -= _weight(there)
+            if not mine:
+                del self._of_source[source], self._sums[source]
         left = tuple(each for each in self._by_who.get(who, ()) if each.place != place)
         if left:
             self._by_who[who] = left
@@ -117,24 +132,60 @@ class ReservationIndex:
 
     def page(
         self,
-        after: tuple[int, str, bytes, bytes] | None,
+        after: Place | None,
         limit: int,
         source: str | None,
     ) -> list[Reservation]:
         """A page in the order of `Reservation.place`, from behind ``after``."""
-        if self._sorted is None:
-            every = [each for mine in self._by_who.values() for each in mine]
-            self._sorted = sorted(every, key=_place)
-        begin = 0 if after is None else bisect_right(self._sorted, after, key=_place)
-        found = (
-            each
-            for each in islice(self._sorted, begin, None)
-            if source in (None, each.source)
-        )
+        if source is not None:
+            found = self._behind(self._of_source.get(source, SortedDict()), after)
+        else:
+            found = merge(
+                *(self._behind(mine, after) for mine in self._of_source.values()),
+                key=_place,
+            )
         return list(islice(found, limit))
 
+    @staticmethod
+    def _behind(
+        mine: SortedDict[Place, Reservation], after: Place | None
+    ) -> Iterator[Reservation]:
+        places = mine.irange(after, inclusive=(False, False))
+        return (mine[place] for place in places)
 
-def _place(reservation: Reservation) -> tuple[int, str, bytes, bytes]:
+    def revision(self, source: str) -> str:
+        """What tells one state of a source from another: how many, and what they say.
+
+        The same reservations have the same revision, also after a restart.  When they
+        end by themselves is no part of it.
+        """
+        total = self._sums.get(source, 0) & 0xFFFFFFFFFFFFFFFF
+        return f"{len(self._of_source.get(source, ()))}-{total:016x}"
+
+
+def _weight(each: Reservation) -> int:
+    """A number for what a reservation says; those of a source are added up."""
+    settings = each.settings
+    said = (
+        each.place,
+        each.hostname,
+        each.on_conflict.value,
+        settings
+        and (
+            sorted(settings.options.items()),
+            settings.next_server,
+            settings.boot_file,
+            settings.server_name,
+            settings.hostname,
+            settings.renewal_time,
+            settings.rebinding_time,
+            settings.client_class,
+        ),
+    )
+    return int.from_bytes(blake2b(repr(said).encode(), digest_size=8).digest(), "big")
+
+
+def _place(reservation: Reservation) -> Place:
     return reservation.place
 
 
