@@ -163,6 +163,38 @@ class IReservations(Interface):
     def cancel(reservation: Reservation, when: float, by: str = "") -> Deferred[None]:
         """Take a reservation out.  Its client keeps the lease it has, to its end."""
 
+    def change(
+        added: Sequence[Reservation],
+        removed: Sequence[Reservation],
+        when: float,
+        by: str = "",
+        *,
+        strict: bool = True,
+        dry_run: bool = False,
+    ) -> Deferred[list[Verdict | Exception]]:
+        """Change many at once: in force, and on disk, together or not at all.
+
+        Those that are removed go first, so clients can exchange addresses.
+
+        Args:
+            added: As for `reserve`; each client at most once in a subnet.
+            removed: As they are known; what is not there is passed over.
+            when: Now.
+            by: Who asks.
+            strict: If one cannot be reserved, nothing changes; else the others do.
+            dry_run: Change nothing, and say what would be.
+
+        Returns:
+            For each one added, in order, its verdict or what `reserve` would raise.
+        """
+
+    def revision(source: str) -> str:
+        """What tells one state of a source's reservations from another.
+
+        It is the same again when the reservations are, also after a restart; when they
+        end by themselves is no part of it.
+        """
+
     def reservation_of(
         address: int | None, who: tuple[str, bytes, bytes] | None
     ) -> list[Reservation]:

@@ -22,6 +22,7 @@ from dhcptwist.lease import (
 )
 from dhcptwist.storage.journal import Journal
 from dhcptwist.storage.memory import MemoryStorage
+from dhcptwist.testing import answer
 from dhcptwist.wire.codes import INFINITE
 
 
@@ -240,6 +241,49 @@ class NoLifetimes(MemoryStorage):
 
     def reserve(self, reservation, when, by=""):
         return super().reserve(replace(reservation, expires=inf), when, by)
+
+
+class HalfABatch(MemoryStorage):
+    """What can be reserved is, if it should be or not."""
+
+    def change(self, added, removed, when, by="", *, strict=True, dry_run=False):
+        return super().change(added, removed, when, by, strict=False, dry_run=dry_run)
+
+
+class LeftOut(MemoryStorage):
+    """A batch that is refused has taken out what it was to replace."""
+
+    def change(self, added, removed, when, by="", *, strict=True, dry_run=False):
+        done = super().change(added, removed, when, by, strict=strict, dry_run=dry_run)
+        found = answer(done)
+        if any(isinstance(each, Exception) for each in found):
+            for each in removed:
+                self._take_out(each)
+        return succeed(found)
+
+
+class AddsFirst(MemoryStorage):
+    """Clients cannot exchange their addresses."""
+
+    def change(self, added, removed, when, by="", **how):
+        done = super().change(added, [], when, by, **how)
+        for each in removed:
+            self.cancel(each, when, by)
+        return done
+
+
+class NoTrial(MemoryStorage):
+    """A dry run is none."""
+
+    def change(self, added, removed, when, by="", *, strict=True, dry_run=False):
+        return super().change(added, removed, when, by, strict=strict)
+
+
+class OneRevision(MemoryStorage):
+    """Counts, and calls that a revision."""
+
+    def revision(self, source):
+        return str(len(self.reserved.page(None, 1000, source)))
 
 
 class CancelForgotten(MemoryStorage):

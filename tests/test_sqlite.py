@@ -760,6 +760,26 @@ class Lives(RuleBasedStateMachine):
         with suppress(AddressInUse, ReservationConflict):
             self.quietly(self.storage.reserve(wanted, now, "netbox"))
 
+    @rule(
+        places=st.dictionaries(PLACE, WHO, min_size=1, max_size=3),
+        conflict=st.sampled_from(list(OnConflict)),
+        strict=st.booleans(),
+    )
+    def changes(self, places, conflict, strict):
+        """Another process pushes all it has, in place of what it had."""
+        now = self.disk.server.now
+        wanted = [
+            Reservation(
+                FIRST + place,
+                hardware=self.clients[n].hardware,
+                source="test",
+                on_conflict=conflict,
+            )
+            for place, n in places.items()
+        ]
+        before = self.storage.reservations(None, 100, "test")
+        self.quietly(self.storage.change(wanted, before, now, "netbox", strict=strict))
+
     @rule(place=PLACE)
     def cancels(self, place):
         """And takes it back."""

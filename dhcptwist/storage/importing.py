@@ -14,8 +14,8 @@ from ..interfaces import ILeases
 from ..lease import EventKind, Lease, LeaseState, Reservation, format_holder
 from ..network import Subnet
 from ..wire.codes import INFINITE
+from .changing import Changing
 from .index import Area, LeaseIndex
-from .reserving import Reserving
 
 
 #: What `import_leases` says of a lease, if not why it is a conflict.
@@ -74,7 +74,7 @@ class _Plan:
 
 
 @implementer(ILeases)
-class Importing(Reserving):
+class Importing(Changing):
     """The part of a pool that takes leases over.
 
     What is taken is what a client could renew here; a lease that would only be refused

@@ -13,9 +13,8 @@ from math import inf
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
-from zope.interface import implementer
 
-from ..interfaces import ILeaseListener, IReservations
+from ..interfaces import ILeaseListener
 from ..lease import (
     AddressInUse,
     EventKind,
@@ -33,7 +32,6 @@ from .reservations import moved
 from .state import PoolState, keep_quietly
 
 
-@implementer(IReservations)
 class Reserving(PoolState):
     """The part of a pool that other processes talk to."""
 
@@ -45,22 +43,12 @@ class Reserving(PoolState):
         """See `IReservations.reserve`."""
         self.now = when
         self.forget_ended(when)
-        replaced = self._replaced(reservation)
-        blocker = self.blocker(reservation, b"", when)
-        if blocker is not None and reservation.on_conflict == OnConflict.REFUSE:
-            raise AddressInUse(format_holder(blocker), blocker.expires)
+        replaced, blocker = self._ready(reservation, when)
         for each in replaced:
             self._take_out(each)
         self._put_in(reservation)
-        revoked = None
-        if blocker is not None and reservation.on_conflict == OnConflict.PREEMPT:
-            if blocker.state == LeaseState.OFFERED:
-                # Nobody uses an address before the ACK: it can go at once.
-                self.index.drop_offer(blocker.address)
-                blocker = None
-            elif blocker.state == LeaseState.BOUND:
-                revoked = blocker = self._revoke(blocker, when)
-        kept = _deferred(
+        blocker, revoked = self._preempted(reservation, blocker, when)
+        kept = deferred(
             self.journal.keep(
                 None,
                 when,
@@ -71,6 +59,34 @@ class Reserving(PoolState):
             )
         )
         return kept.addCallback(lambda _: self._verdict(reservation, blocker))
+
+    def _ready(
+        self, new: Reservation, when: float
+    ) -> tuple[list[Reservation], Lease | None]:
+        """What a reservation replaces, and who has its address still.
+
+        Raises:
+            AddressInUse, ReservationConflict, ValueError: As `reserve` does.
+        """
+        replaced = self._replaced(new)
+        blocker = self.blocker(new, b"", when)
+        if blocker is not None and new.on_conflict == OnConflict.REFUSE:
+            raise AddressInUse(format_holder(blocker), blocker.expires)
+        return replaced, blocker
+
+    def _preempted(
+        self, new: Reservation, blocker: Lease | None, when: float
+    ) -> tuple[Lease | None, Lease | None]:
+        """Who has the address now, and the lease that was taken away for it."""
+        if blocker is not None and new.on_conflict == OnConflict.PREEMPT:
+            if blocker.state == LeaseState.OFFERED:
+                # Nobody uses an address before the ACK: it can go at once.
+                self.index.drop_offer(blocker.address)
+                return None, None
+            if blocker.state == LeaseState.BOUND:
+                revoked = self._revoke(blocker, when)
+                return revoked, revoked
+        return blocker, None
 
     def _replaced(self, new: Reservation) -> list[Reservation]:
         """What a reservation takes the place of.
@@ -132,7 +148,7 @@ class Reserving(PoolState):
     ) -> Verdict | Deferred[Verdict]:
         if blocker is None:
             return Verdict("applied")
-        waiting = Verdict("waiting", format_holder(blocker), blocker.expires)
+        waiting = waiting_for(blocker)
         if (
             reservation.on_conflict != OnConflict.PREEMPT
             or blocker.state != LeaseState.REVOKED
@@ -155,7 +171,11 @@ class Reserving(PoolState):
             return succeed(None)
         self._take_out(reservation)
         by = by or reservation.source
-        return _deferred(self.journal.keep(None, when, by=by, removed=[reservation]))
+        return deferred(self.journal.keep(None, when, by=by, removed=[reservation]))
+
+    def revision(self, source: str) -> str:
+        """See `IReservations.revision`."""
+        return self.reserved.revision(source)
 
     def reservation_of(
         self, address: int | None, who: tuple[str, bytes, bytes] | None
@@ -256,11 +276,11 @@ class Reserving(PoolState):
         if lease is None or not lease.held(when):
             return succeed(None)
         if lease.state == LeaseState.REVOKED:
-            return _deferred(self._revoked(lease))  # see again whether it is silent
+            return deferred(self._revoked(lease))  # see again whether it is silent
         if lease.state != LeaseState.BOUND:
             return succeed(None)
         revoked = self._revoke(lease, when)
-        kept = _deferred(
+        kept = deferred(
             self.journal.keep(None, when, [(EventKind.REVOKED, revoked)], by)
         )
         return kept.addCallback(lambda _: self._revoked(revoked))
@@ -334,6 +354,11 @@ class Reserving(PoolState):
         self.journal.remove_listener(listener)
 
 
-def _deferred(result: Any) -> Deferred[Any]:
+def waiting_for(blocker: Lease) -> Verdict:
+    """The verdict while somebody has the address."""
+    return Verdict("waiting", format_holder(blocker), blocker.expires)
+
+
+def deferred(result: Any) -> Deferred[Any]:
     """A Deferred of what a journal answered."""
     return result if isinstance(result, Deferred) else succeed(result)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 from unittest import SkipTest
 
@@ -11,6 +12,7 @@ from ..interfaces import IHistory, ILeases, IReservations
 from ..lease import Lease, Refused, Reservation, Settings
 from ..network import Network
 from .addresses import AddressContract
+from .batches import BatchContract
 from .packets import PacketContract
 from .parts import FakeClient, ip, network, subnet
 from .reserving import ReservationContract
@@ -22,7 +24,11 @@ KEPT = "restart equals no restart (invariant 1): "
 
 
 class StorageContract(
-    AddressContract, PacketContract, ReservationContract, RunningContract
+    AddressContract,
+    PacketContract,
+    ReservationContract,
+    BatchContract,
+    RunningContract,
 ):
     """What every storage must do; mix it into a test class and write `make`.
 
@@ -39,7 +45,7 @@ class StorageContract(
     def test_any_history(self) -> None:
         """Random clients, times and control calls against what must hold.
 
-        The same hundred each time; ``DHCPTWIST_HISTORIES`` set to a number tries as many
+        The same two hundred each time; ``DHCPTWIST_HISTORIES`` set to a number tries as many
         new ones.
         """
         try:
@@ -194,6 +200,33 @@ class DurableStorageContract(StorageContract):
             found == [pushed],
             f"{KEPT}pushed reservations, whole: {found} is not {pushed}",
         )
+
+    def test_a_batch_is_kept(self) -> None:
+        """Whole, and a source has the revision that it had."""
+        net = network()
+        storage: Any = self.make(net)
+        self.needs(storage, IReservations)
+        clients = self._clients(3)
+        pushed = [
+            Reservation(
+                ip("192.0.2.10") + n,
+                hardware=who.hardware,
+                source="test",
+                settings=Settings({6: b"\1\2\3\4", 3: b"\4\3\2\1"}, boot_file="x"),
+            )
+            for n, who in enumerate(clients)
+        ]
+        self.called("change", storage.change(pushed, [], 100.0), 100.0)
+        swapped = [replace(pushed[2], address=pushed[0].address)]
+        self.called("change", storage.change(swapped, pushed[::2], 101.0), 101.0)
+        before = storage.revision("test")
+        storage = self.restart(storage, net, ())
+        found = storage.reservations(None, 10, None)
+        self.must(
+            found == [*swapped, pushed[1]],
+            f"{KEPT}what was changed at once: {found}",
+        )
+        self.must(storage.revision("test") == before, KEPT + "a source's revision")
 
     def test_revoked_leases_stay_so(self) -> None:
         """A restart gives nobody back what was taken away."""
