@@ -188,6 +188,9 @@ class IReservations(Interface):
             For each one added, in order, its verdict or what `reserve` would raise.
         """
 
+    def sources() -> dict[str, int]:
+        """Everybody who has reservations here, by name, and how many."""
+
     def revision(source: str) -> str:
         """What tells one state of a source's reservations from another.
 

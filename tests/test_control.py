@@ -1602,6 +1602,7 @@ class TestOnTheWire:
             "NotFound": b"NOT_FOUND",
             "AddressInUse": b"ADDRESS_IN_USE",
             "ReservedByOther": b"RESERVED_BY_OTHER",
+            "RevisionChanged": b"REVISION_CHANGED",
             "NotSupported": b"NOT_SUPPORTED",
             "StorageFailed": b"STORAGE_FAILED",
         }
@@ -1612,9 +1613,11 @@ class TestOnTheWire:
         client = world.client()
         ask = client._protocol.callRemoteString
         world.bind(holder)
-        assert await ask(
+        applied = await ask(
             b"Reserve", address=b"192.0.2.12", hardware=OWNER.encode(), lifetime=b"60"
-        ) == {b"_answer": b"1", b"verdict": b"applied", b"holder": b""}
+        )
+        assert applied.pop(b"revision").startswith(b"1-")
+        assert applied == {b"_answer": b"1", b"verdict": b"applied", b"holder": b""}
         waiting = await ask(b"Reserve", address=b"192.0.2.10", client_id=b"x")
         assert waiting[b"verdict"] == b"waiting"
         assert float(waiting[b"until"]) == world.packets.now + 3600

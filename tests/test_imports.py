@@ -39,7 +39,7 @@ INSIDE = {
     "storage": "pool < memory < sqlite < postgresql < http < limits",
     "transport": "sockets, frames < protocol",
     "control": (
-        "errors < commands < tls < issued, connecting < caller < answering"
+        "errors < fields < reservation_commands < commands < tls < issued, connecting < caller < answering"
         " < history, importing, identities < server"
         " < listening, client < acting, identity_actions"
     ),

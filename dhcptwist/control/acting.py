@@ -31,11 +31,14 @@ async def _reserve(client: ControlClient, options: argparse.Namespace) -> None:
         source=options.source,
         on_conflict=options.on_conflict,
         lifetime=options.lifetime,
+        for_holder=options.for_holder,
+        expect_revision=options.expect_revision,
     )
     fields = {
         "verdict": verdict.outcome,
         "holder": verdict.holder,
         "until": verdict.until,
+        "revision": verdict.revision,
     }
     show(options, fields, _verdict)
 
@@ -51,7 +54,10 @@ def _verdict(fields: dict[str, Any]) -> str:
 
 async def _cancel(client: ControlClient, options: argparse.Namespace) -> None:
     cancelled = await client.cancel(
-        options.address, **who(options), source=options.source
+        options.address,
+        **who(options),
+        source=options.source,
+        expect_revision=options.expect_revision,
     )
     show(options, cancelled, tables.reservations)
 

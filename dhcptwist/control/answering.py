@@ -22,8 +22,10 @@ from ..network import Network
 from . import errors
 from .caller import Caller
 from .errors import CommandError, InvalidRequest, NotSupported, ReservedByOther
+from .holding import Holding
 from .issued import Identities
 from .recent import Recent
+from .repeating import Repeating
 
 
 _log = Logger()
@@ -47,6 +49,8 @@ class ControlServer:
     Attributes:
         recent: What happened lately, for those who watch.
         identities: The certificates; `listening.listen` opens them.
+        repeating: Requests with a key.
+        holding: The reservations that end with their connections.
     """
 
     def __init__(
@@ -67,6 +71,8 @@ class ControlServer:
         self.identities = Identities()
         self._storage = storage
         self.recent = Recent(storage, reactor)
+        self.repeating = Repeating(clock)
+        self.holding = Holding(self.reserving, clock, reactor)
 
     def reserving(self) -> Any:
         """The storage, if it can reserve."""
@@ -137,9 +143,11 @@ class Answering(amp.CommandLocator):
         self.server = server
         self._caller = caller
         self._peer = peer
+        self.is_closed = False
 
     def closed(self) -> None:
         """The connection is gone."""
+        self.is_closed = True
 
     def locateResponder(self, name: bytes) -> Any:
         """See `amp.IResponderLocator`; an error never ends the connection."""
@@ -176,18 +184,24 @@ def _declared(failure: Failure, name: bytes) -> Failure:
     error: Any = failure.value
     if isinstance(error, amp.RemoteAmpError) and error.local is not None:
         error = error.local.value
-    if isinstance(error, AddressInUse):
-        until = None if error.until == inf else error.until
-        error = errors.AddressInUse(str(error), holder=error.holder, until=until)
-    elif isinstance(error, ReservationConflict):
-        error = ReservedByOther(str(error), source=error.source)
-    elif isinstance(error, ValueError):
-        error = InvalidRequest(str(error))
-    elif not isinstance(error, CommandError):
+    known = declared(error)
+    if known is None:
         if not getattr(error, "is_logged", False):
             _log.failure("{name} failed", failure, name=name.decode("ascii"))
-        error = errors.StorageFailed(f"the server could not do it: {error}")
-    return Failure(amp.RemoteAmpError(error.code, error.to_wire()))
+        known = errors.StorageFailed(f"the server could not do it: {error}")
+    return Failure(amp.RemoteAmpError(known.code, known.to_wire()))
+
+
+def declared(error: Exception) -> CommandError | None:
+    """What goes over the wire for an error; None for one that nobody expects."""
+    if isinstance(error, CommandError):
+        return error
+    if isinstance(error, AddressInUse):
+        until = None if error.until == inf else error.until
+        return errors.AddressInUse(str(error), holder=error.holder, until=until)
+    if isinstance(error, ReservationConflict):
+        return ReservedByOther(str(error), source=error.source)
+    return InvalidRequest(str(error)) if isinstance(error, ValueError) else None
 
 
 def _sendable(answer: amp.AmpBox) -> amp.AmpBox:

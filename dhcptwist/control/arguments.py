@@ -53,6 +53,9 @@ def parser() -> argparse.ArgumentParser:
     each.add_argument("address", nargs="?", help="the reserved address")
     _add_who(each)
     each.add_argument("--source", metavar="NAME", help="only one of this source")
+    _add_expect(each)
+    _add_replace(add("replace", "put a file's reservations in place of a source's"))
+    add("sources", "who has reservations, how many, and at which revision")
     each = add("reservations", "list reservations")
     each.add_argument("--source", metavar="NAME", help="only those of this source")
     _add_leases(add("leases", "list leases, ended ones too; write and read files"))
@@ -104,11 +107,46 @@ def _add_probe(commands: Any) -> None:
     each.add_argument("--keep", action="store_true", help="do not give it back")
 
 
+def _add_expect(each: argparse.ArgumentParser) -> None:
+    each.add_argument(
+        "--expect-revision",
+        metavar="REVISION",
+        help="do nothing if the source is not at this one, as `sources` shows it",
+    )
+
+
+def _add_replace(each: argparse.ArgumentParser) -> None:
+    each.add_argument("file", metavar="FILE", type=Path, help="- is the input")
+    each.add_argument(
+        "--source", metavar="NAME", required=True, help="whose reservations they are"
+    )
+    each.add_argument(
+        "--format",
+        choices=["jsonl", "csv"],
+        help="JSON lines, or comma-separated values; default: as FILE ends, or jsonl",
+    )
+    each.add_argument(
+        "--strict",
+        action="store_true",
+        help="change nothing if one of them cannot be reserved",
+    )
+    each.add_argument("--dry-run", action="store_true", help="only say what would be")
+    _add_expect(each)
+
+
 def _add_reserve(each: argparse.ArgumentParser) -> None:
     each.add_argument(
         "address", nargs="?", help="what to reserve; without, only names and options"
     )
     _add_who(each)
+    each.add_argument(
+        "--for-holder",
+        nargs="?",
+        const="hardware",
+        choices=["hardware", "client_id", "port"],
+        help="for the client that has the address now, known by its hardware address,"
+        " client_id or relay port from now on",
+    )
     each.add_argument("--hostname", metavar="NAME", help="what the client is called")
     each.add_argument(
         "--option",
@@ -131,6 +169,7 @@ def _add_reserve(each: argparse.ArgumentParser) -> None:
     each.add_argument(
         "--lifetime", metavar="TIME", type=_duration, help="ends after 1h, 7d, …"
     )
+    _add_expect(each)
 
 
 def _add_leases(each: argparse.ArgumentParser) -> None:

@@ -7,18 +7,11 @@ verdict = await client.reserve("192.0.2.50", hardware="00:11:22:33:44:55")
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from OpenSSL.SSL import Error as SSLError
-from twisted.internet.defer import TimeoutError as TooLate
-from twisted.internet.error import ConnectionClosed
-from twisted.protocols import amp
-
 from . import commands
 from .connecting import (
-    Connection,
     NoServer,
     NotAccepted,
     WrongServer,
@@ -33,13 +26,16 @@ from .errors import (
     NotPermitted,
     NotSupported,
     ReservedByOther,
+    RevisionChanged,
     StorageFailed,
 )
+from .reservation_calls import Changed, Replaced, ReservationCalls, Verdict
 from .watch import Watch
 
 
 __all__ = [
     "AddressInUse",
+    "Changed",
     "CommandError",
     "ControlClient",
     "InvalidRequest",
@@ -48,30 +44,15 @@ __all__ = [
     "NotFound",
     "NotPermitted",
     "NotSupported",
+    "Replaced",
     "ReservedByOther",
+    "RevisionChanged",
     "StorageFailed",
     "Verdict",
     "Watch",
     "WrongServer",
     "connect",
 ]
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What a reservation really did.
-
-    Attributes:
-        outcome: ``applied``: in force with the next packet; ``waiting``: somebody has
-            the address still.
-        holder: Who has it; empty when applied.
-        until: When the holder's time ends, in seconds since 1970; None for never, and
-            when applied.
-    """
-
-    outcome: str
-    holder: str
-    until: float | None
 
 
 async def connect(
@@ -99,92 +80,12 @@ async def connect(
     return ControlClient(protocol, server, reactor, timeout)
 
 
-class ControlClient:
+class ControlClient(ReservationCalls):
     """One connection to a server; made by `connect`.
 
     Every method may raise a `CommandError` (see `dhcptwist.control.commands`), or
     `NoServer` when the connection is lost.
     """
-
-    def __init__(
-        self, protocol: Connection, server: str, reactor: Any, timeout: float
-    ) -> None:
-        self._protocol = protocol
-        self._server = server
-        self._reactor = reactor
-        self._timeout = timeout
-
-    async def reserve(
-        self,
-        address: str | None = None,
-        *,
-        hardware: str | None = None,
-        client_id: str | None = None,
-        circuit_id: str | None = None,
-        remote_id: str | None = None,
-        hostname: str | None = None,
-        options: dict[str, str] | None = None,
-        next_server: str | None = None,
-        boot_file: str | None = None,
-        server_name: str | None = None,
-        source: str | None = None,
-        on_conflict: str | None = None,
-        lifetime: int | None = None,
-    ) -> Verdict:
-        """Put a reservation into the live pool; see `commands.Reserve`.
-
-        Raises:
-            AddressInUse: ``on_conflict`` is ``refuse`` and somebody has the address.
-            ReservedByOther: It is reserved for somebody else, or by another source.
-        """
-        answer = await self._call(
-            commands.Reserve,
-            address=address,
-            hardware=hardware,
-            client_id=client_id,
-            circuit_id=circuit_id,
-            remote_id=remote_id,
-            hostname=hostname,
-            options=options,
-            next_server=next_server,
-            boot_file=boot_file,
-            server_name=server_name,
-            source=source,
-            on_conflict=on_conflict,
-            lifetime=lifetime,
-        )
-        return Verdict(answer["verdict"], answer["holder"], answer.get("until"))
-
-    async def cancel(
-        self,
-        address: str | None = None,
-        *,
-        hardware: str | None = None,
-        client_id: str | None = None,
-        circuit_id: str | None = None,
-        remote_id: str | None = None,
-        source: str | None = None,
-    ) -> list[dict[str, Any]]:
-        """Take reservations out; see `commands.CancelReservation`.  Returns them."""
-        answer = await self._call(
-            commands.CancelReservation,
-            address=address,
-            hardware=hardware,
-            client_id=client_id,
-            circuit_id=circuit_id,
-            remote_id=remote_id,
-            source=source,
-        )
-        return list(answer["cancelled"])
-
-    async def reservations(
-        self, source: str | None = None
-    ) -> AsyncIterator[dict[str, Any]]:
-        """All reservations, or those of a source, page by page."""
-        async for each in self._list(
-            commands.ListReservations, "reservations", source=source
-        ):
-            yield each
 
     async def leases(self, subnet: str | None = None) -> AsyncIterator[dict[str, Any]]:
         """All leases, or those of a subnet, page by page."""
@@ -311,41 +212,3 @@ class ControlClient:
             answer = await self._call(commands.Status, after=answer["next"])
             status["subnets"] |= answer["status"]["subnets"]
         return status
-
-    async def close(self) -> None:
-        """Close the connection."""
-        if self._protocol.transport is not None:
-            self._protocol.transport.loseConnection()
-        await self._protocol.gone
-
-    async def _list(
-        self, command: type[amp.Command], name: str, **arguments: Any
-    ) -> AsyncIterator[dict[str, Any]]:
-        after = None
-        while True:
-            answer = await self._call(command, after=after, **arguments)
-            for each in answer[name]:
-                yield each
-            after = answer.get("next")
-            if not after:
-                return
-
-    async def _call(
-        self, command: type[amp.Command], **arguments: Any
-    ) -> dict[str, Any]:
-        given = {name: each for name, each in arguments.items() if each is not None}
-        try:
-            answer: dict[str, Any] = await self._protocol.callRemote(
-                command, **given
-            ).addTimeout(self._timeout, self._reactor)
-        except CommandError as error:
-            raise type(error).from_wire(error.message) from None
-        except amp.TooLong as error:
-            raise InvalidRequest(f"{error.keyName or 'a value'} is too long") from None
-        except amp.UnhandledCommand:
-            raise NotSupported(
-                f"the server at {self._server} does not know {command.__name__}"
-            ) from None
-        except (ConnectionClosed, SSLError, TooLate) as error:
-            raise no_server(error, self._server) from error
-        return answer

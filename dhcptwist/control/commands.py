@@ -6,127 +6,47 @@ A value ends at 65,535 bytes, so lists come in pages: ask again with ``after`` s
 
 from __future__ import annotations
 
-import json
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from twisted.protocols import amp
 
-from .errors import ERRORS, InvalidRequest
+from .errors import ERRORS
+from .fields import JSON, Number, Object, Text, Time
+from .reservation_commands import (
+    BeginReplace,
+    CancelReservation,
+    ChangeReservations,
+    CommitReplace,
+    ListReplaced,
+    ListReservations,
+    ListSources,
+    Reserve,
+    StageReservations,
+)
 
 
-class JSON(amp.Argument):
-    """A value of JSON, in UTF-8."""
-
-    def toString(self, inObject: Any) -> bytes:  # noqa: N803 - amp's name
-        """See `amp.Argument`."""
-        return json.dumps(inObject, separators=(",", ":")).encode()
-
-    def fromString(self, inString: bytes) -> Any:  # noqa: N803 - amp's name
-        """See `amp.Argument`; raises ``ValueError`` for anything else than JSON."""
-        try:
-            return json.loads(inString)
-        except RecursionError:
-            raise ValueError("too deep") from None
-
-
-class _Named(amp.Argument):
-    """An argument of a command; an error about it names it."""
-
-    def fromBox(self, name: bytes, strings: Any, objects: Any, proto: Any) -> None:
-        try:
-            super().fromBox(name, strings, objects, proto)
-        except KeyError:
-            raise InvalidRequest(f"{name.decode()}: is missing") from None
-        except ValueError as error:
-            raise InvalidRequest(f"{name.decode()}: {error}") from None
-
-
-class _Text(_Named, amp.Unicode):
-    """Text, in UTF-8."""
-
-
-class _Number(_Named, amp.Integer):
-    """A whole number, in decimal digits."""
-
-
-class _Time(_Named, amp.Float):
-    """Seconds since 1970."""
-
-
-class _Object(_Named, JSON):
-    """A value of JSON."""
-
-
-#: Who a reservation is for; one of them, or circuit_id and remote_id together.
-#: Hardware addresses as ``00:11:22:33:44:55``, the rest as text or ``hex:…``.
-_WHO = [
-    (b"hardware", _Text(optional=True)),
-    (b"client_id", _Text(optional=True)),
-    (b"circuit_id", _Text(optional=True)),
-    (b"remote_id", _Text(optional=True)),
+__all__ = [
+    "BeginReplace",
+    "CancelReservation",
+    "ChangeReservations",
+    "CommitReplace",
+    "Events",
+    "FindLease",
+    "ImportLeases",
+    "LeaseHistory",
+    "ListIdentities",
+    "ListLeases",
+    "ListReplaced",
+    "ListReservations",
+    "ListSources",
+    "NewIdentity",
+    "Reserve",
+    "RevokeIdentity",
+    "RevokeLease",
+    "StageReservations",
+    "Status",
+    "WatchEvents",
 ]
-
-
-class Reserve(amp.Command):
-    """Put a reservation into the live pool; the answer means that it is on disk.
-
-    ``verdict`` is ``applied`` or ``waiting``; then ``holder`` says who has the address,
-    and ``until`` when that ends (absent: never, or applied).
-    """
-
-    commandName = b"Reserve"
-    arguments: ClassVar = [
-        (b"address", _Text(optional=True)),
-        *_WHO,
-        (b"hostname", _Text(optional=True)),
-        # Option name or number to its text, as behind option.NAME = in the ini file.
-        (b"options", _Object(optional=True)),
-        (b"next_server", _Text(optional=True)),
-        (b"boot_file", _Text(optional=True)),
-        (b"server_name", _Text(optional=True)),
-        (b"source", _Text(optional=True)),  # absent: the certificate's name
-        (b"on_conflict", _Text(optional=True)),  # absent: wait
-        (b"lifetime", _Number(optional=True)),  # seconds; absent: for ever
-    ]
-    response: ClassVar = [
-        (b"verdict", amp.Unicode()),
-        (b"holder", amp.Unicode()),
-        (b"until", amp.Float(optional=True)),  # seconds since 1970
-    ]
-    errors = ERRORS
-
-
-class CancelReservation(amp.Command):
-    """Take the reservations of an address or a client out.
-
-    Their clients keep the leases they have, to their end.  ``cancelled`` lists them,
-    as far as one answer can hold them.
-    """
-
-    commandName = b"CancelReservation"
-    arguments: ClassVar = [
-        (b"address", _Text(optional=True)),
-        *_WHO,
-        (b"source", _Text(optional=True)),
-    ]
-    response: ClassVar = [(b"cancelled", JSON())]
-    errors = ERRORS
-
-
-class ListReservations(amp.Command):
-    """A page of reservations, by address; those without an address come first."""
-
-    commandName = b"ListReservations"
-    arguments: ClassVar = [
-        (b"after", _Text(optional=True)),
-        (b"limit", _Number(optional=True)),
-        (b"source", _Text(optional=True)),
-    ]
-    response: ClassVar = [
-        (b"reservations", JSON()),
-        (b"next", amp.Unicode(optional=True)),
-    ]
-    errors = ERRORS
 
 
 class ListLeases(amp.Command):
@@ -134,9 +54,9 @@ class ListLeases(amp.Command):
 
     commandName = b"ListLeases"
     arguments: ClassVar = [
-        (b"after", _Text(optional=True)),
-        (b"limit", _Number(optional=True)),
-        (b"subnet", _Text(optional=True)),
+        (b"after", Text(optional=True)),
+        (b"limit", Number(optional=True)),
+        (b"subnet", Text(optional=True)),
     ]
     response: ClassVar = [(b"leases", JSON()), (b"next", amp.Unicode(optional=True))]
     errors = ERRORS
@@ -147,9 +67,9 @@ class FindLease(amp.Command):
 
     commandName = b"FindLease"
     arguments: ClassVar = [
-        (b"address", _Text(optional=True)),
-        (b"hardware", _Text(optional=True)),
-        (b"client_id", _Text(optional=True)),
+        (b"address", Text(optional=True)),
+        (b"hardware", Text(optional=True)),
+        (b"client_id", Text(optional=True)),
     ]
     response: ClassVar = [(b"leases", JSON()), (b"reservations", JSON())]
     errors = ERRORS
@@ -163,7 +83,7 @@ class RevokeLease(amp.Command):
     """
 
     commandName = b"RevokeLease"
-    arguments: ClassVar = [(b"address", _Text())]
+    arguments: ClassVar = [(b"address", Text())]
     response: ClassVar = [(b"lease", JSON())]
     errors = ERRORS
 
@@ -180,7 +100,7 @@ class ImportLeases(amp.Command):
 
     commandName = b"ImportLeases"
     arguments: ClassVar = [
-        (b"leases", _Object()),
+        (b"leases", Object()),
         (b"dry_run", amp.Boolean(optional=True)),
     ]
     response: ClassVar = [(b"verdicts", JSON())]
@@ -197,12 +117,12 @@ class LeaseHistory(amp.Command):
 
     commandName = b"LeaseHistory"
     arguments: ClassVar = [
-        (b"address", _Text(optional=True)),
-        (b"hardware", _Text(optional=True)),
-        (b"client_id", _Text(optional=True)),
-        (b"before", _Number(optional=True)),
-        (b"limit", _Number(optional=True)),
-        (b"until", _Time(optional=True)),  # only what happened until then
+        (b"address", Text(optional=True)),
+        (b"hardware", Text(optional=True)),
+        (b"client_id", Text(optional=True)),
+        (b"before", Number(optional=True)),
+        (b"limit", Number(optional=True)),
+        (b"until", Time(optional=True)),  # only what happened until then
     ]
     response: ClassVar = [
         (b"events", JSON()),
@@ -221,9 +141,9 @@ class WatchEvents(amp.Command):
 
     commandName = b"WatchEvents"
     arguments: ClassVar = [
-        (b"after", _Number(optional=True)),  # absent: from now on
+        (b"after", Number(optional=True)),  # absent: from now on
         # Only these, like ["bound", "released"]; absent: all.
-        (b"kinds", _Object(optional=True)),
+        (b"kinds", Object(optional=True)),
     ]
     response: ClassVar = [(b"number", amp.Integer())]
     errors = ERRORS
@@ -253,7 +173,7 @@ class Status(amp.Command):
     """
 
     commandName = b"Status"
-    arguments: ClassVar = [(b"after", _Text(optional=True))]
+    arguments: ClassVar = [(b"after", Text(optional=True))]
     response: ClassVar = [(b"status", JSON()), (b"next", amp.Unicode(optional=True))]
     errors = ERRORS
 
@@ -268,8 +188,8 @@ class NewIdentity(amp.Command):
 
     commandName = b"NewIdentity"
     arguments: ClassVar = [
-        (b"name", _Text()),
-        (b"lifetime", _Number(optional=True)),  # seconds; absent: for ever
+        (b"name", Text()),
+        (b"lifetime", Number(optional=True)),  # seconds; absent: for ever
     ]
     response: ClassVar = [(b"pem", amp.Unicode()), (b"identity", JSON())]
     errors = ERRORS
@@ -284,8 +204,8 @@ class ListIdentities(amp.Command):
 
     commandName = b"ListIdentities"
     arguments: ClassVar = [
-        (b"after", _Text(optional=True)),
-        (b"limit", _Number(optional=True)),
+        (b"after", Text(optional=True)),
+        (b"limit", Number(optional=True)),
     ]
     response: ClassVar = [
         (b"identities", JSON()),
@@ -304,8 +224,8 @@ class RevokeIdentity(amp.Command):
 
     commandName = b"RevokeIdentity"
     arguments: ClassVar = [
-        (b"name", _Text(optional=True)),
-        (b"serial", _Text(optional=True)),  # hexadecimal
+        (b"name", Text(optional=True)),
+        (b"serial", Text(optional=True)),  # hexadecimal
     ]
     response: ClassVar = [(b"revoked", JSON())]
     errors = ERRORS

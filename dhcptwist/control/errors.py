@@ -84,6 +84,15 @@ class ReservedByOther(CommandError):  # noqa: N818
     code = b"RESERVED_BY_OTHER"
 
 
+class RevisionChanged(CommandError):  # noqa: N818
+    """The source's reservations are not what the caller takes them for; nothing changed.
+
+    Carries ``revision``, which they have now.
+    """
+
+    code = b"REVISION_CHANGED"
+
+
 class NotSupported(CommandError):  # noqa: N818
     """This server's storage cannot do that."""
 
@@ -105,6 +114,7 @@ ERRORS: dict[type[Exception], bytes] = {
         NotFound,
         AddressInUse,
         ReservedByOther,
+        RevisionChanged,
         NotSupported,
         StorageFailed,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -41,6 +42,14 @@ MOST_CONNECTIONS = 64
 #: Seconds a stranger may take to show its certificate.
 HANDSHAKE_TIME = 30.0
 
+#: Seconds of silence after which a peer is asked whether it is there, between two such
+#: questions, and how many of them.
+KEEPALIVE = (
+    (socket.TCP_KEEPIDLE, 60),
+    (socket.TCP_KEEPINTVL, 15),
+    (socket.TCP_KEEPCNT, 4),
+)
+
 #: Seconds between two warnings of certificates that end soon.
 WARNING_TIME = 86400.0
 
@@ -55,6 +64,16 @@ class _Shown:
     name: str
     serial: int
     ends: float | None
+
+
+def _notice_if_it_vanishes(transport: Any) -> None:
+    """See within two minutes that a silent peer is gone without a word."""
+    # Around TLS, what has the socket is within.
+    handle = getattr(transport, "transport", transport).getHandle()
+    if isinstance(handle, socket.socket) and handle.family != socket.AF_UNIX:
+        handle.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for option, value in KEEPALIVE:
+            handle.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
 def _shown(transport: Any) -> _Shown | None:
@@ -123,6 +142,7 @@ class ControlProtocol(amp.AMP):
         """See `Protocol`."""
         super().connectionMade()
         self._factory.connections.add(self)
+        _notice_if_it_vanishes(self.transport)
         self.transport.registerProducer(self, True)
         if len(self._factory.connections) > MOST_CONNECTIONS:
             _log.warn("There are {n} control connections already", n=MOST_CONNECTIONS)
@@ -230,6 +250,7 @@ class ControlFactory(Factory):
     def doStop(self) -> None:
         """See `Factory`: no more is heard, so what is open is closed."""
         super().doStop()
+        self.server.holding.stop()
         if self._warnings is not None:
             self._warnings.stop()
             self._warnings = None

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from ipaddress import IPv4Address
-from math import inf
 from typing import Any
 
 from twisted.logger import Logger
@@ -16,21 +15,17 @@ from ..interfaces import IReservations
 from ..lease import Reservation
 from . import commands
 from .answering import PAGE_BYTES, fitting, page_length, paged
-from .caller import FILE, Caller
 from .errors import (
     InvalidRequest,
     NotFound,
-    ReservedByOther,
 )
 from .history import HistoryAnswers
 from .identities import IdentityAnswers
 from .importing import ImportAnswers
+from .replacing import ReplacingAnswers
 from .values import (
-    format_place,
     lease_fields,
-    parse_place,
     read_fields,
-    read_reservation,
     read_who,
     reservation_fields,
 )
@@ -40,85 +35,14 @@ from .watching import WatchAnswers
 _log = Logger()
 
 
-class Answers(HistoryAnswers, ImportAnswers, IdentityAnswers, WatchAnswers):
+class Answers(
+    ReplacingAnswers,
+    HistoryAnswers,
+    ImportAnswers,
+    IdentityAnswers,
+    WatchAnswers,
+):
     """The commands, answered for one caller."""
-
-    @commands.Reserve.responder
-    async def reserve(self, **given: Any) -> dict[str, Any]:
-        """See `commands.Reserve`."""
-        caller = self.permitted("reserve")
-        storage = self.server.reserving()
-        when = self.server.clock()
-        source = caller.source(given.get("source"))
-        reservation = read_reservation(given, source, when)
-        caller.must_reach(reservation.address)
-        verdict = await storage.reserve(reservation, when, caller.name)
-        _log.info(
-            "{caller} reserved {what} for {source}: {outcome}",
-            caller=caller.name,
-            what=_name(reservation),
-            source=source,
-            outcome=verdict.outcome,
-        )
-        answer = {"verdict": verdict.outcome, "holder": verdict.holder}
-        if verdict.until is not None and verdict.until != inf:
-            answer["until"] = verdict.until
-        return answer
-
-    @commands.CancelReservation.responder
-    async def cancel(self, **given: Any) -> dict[str, Any]:
-        """See `commands.CancelReservation`."""
-        caller = self.permitted("cancel")
-        storage = self.server.reserving()
-        values = read_fields(given)
-        address, who = values.get("address"), read_who(values)
-        if address is None and who is None:
-            raise InvalidRequest("cancel what? give an address or a client")
-        found = storage.reservation_of(address, who.who if who else None)
-        if address is not None and who is not None:
-            found = [r for r in found if r.address == address and r.who == who.who]
-        if address is None:
-            found = [each for each in found if caller.reaches(each.address)]
-        if not found:
-            raise NotFound("there is no such reservation")
-        # Without a source, admin cancels whoever's it is, others only their own.
-        wanted = given.get("source")
-        source = caller.source(wanted) if wanted or not caller.is_admin else None
-        for each in found:
-            caller.must_reach(each.address)
-            if each.source == FILE or source not in (None, each.source):
-                where = (
-                    "the configuration file: change it there"
-                    if each.source == FILE
-                    else f"{each.source!r}: only that source or admin may cancel it"
-                )
-                raise ReservedByOther(
-                    f"{_name(each)} is a reservation of {where}", source=each.source
-                )
-        for each in found:
-            await storage.cancel(each, self.server.clock(), caller.name)
-            _log.info("{caller} cancelled {what}", caller=caller.name, what=_name(each))
-        return {"cancelled": fitting(map(reservation_fields, found), PAGE_BYTES)}
-
-    @commands.ListReservations.responder
-    def list_reservations(
-        self,
-        after: str | None = None,
-        limit: int | None = None,
-        source: str | None = None,
-    ) -> dict[str, Any]:
-        """See `commands.ListReservations`."""
-        caller = self.permitted("list")
-        storage = self.server.reserving()
-        place = None
-        if after:
-            try:
-                place = parse_place(after)
-            except ValueError:
-                raise InvalidRequest(f"after: {after!r} was never a next") from None
-        page = storage.reservations(place, page_length(limit), source)
-        rows = [(format_place(each), _visible(caller, each)) for each in page]
-        return paged("reservations", rows, len(page) == page_length(limit))
 
     @commands.ListLeases.responder
     def list_leases(
@@ -227,14 +151,3 @@ class Answers(HistoryAnswers, ImportAnswers, IdentityAnswers, WatchAnswers):
         if page and begin + len(page) < len(names):
             answer["next"] = list(page)[-1]
         return answer
-
-
-def _visible(caller: Caller, each: Reservation) -> dict[str, Any] | None:
-    return reservation_fields(each) if caller.reaches(each.address) else None
-
-
-def _name(reservation: Reservation) -> str:
-    fields = reservation_fields(reservation)
-    keys = ("hardware", "client_id", "circuit_id", "remote_id")
-    who = " ".join(fields[key] for key in keys if fields[key])
-    return f"{fields['address'] or 'settings'} for {who}"

@@ -45,7 +45,7 @@ async def everything(pages: AsyncIterator[dict[str, Any]]) -> list[dict[str, Any
     return [each async for each in pages]
 
 
-def who(options: argparse.Namespace) -> dict[str, str | None]:
+def who(options: argparse.Namespace) -> dict[str, Any]:
     """The client that the options name."""
     names = ("hardware", "client_id", "circuit_id", "remote_id")
     return {name: getattr(options, name) for name in names}

@@ -41,6 +41,23 @@ _KEYS = (
     "server_name",
 )
 
+#: What a reservation in a list may have, and of which kind.
+_ENTRY: dict[str, type] = {
+    **dict.fromkeys(_KEYS, str),
+    "options": dict,
+    "source": str,
+    "on_conflict": str,
+    "lifetime": int,
+    "for_holder": str,
+    "while_connected": bool,
+}
+_KINDS = {
+    str: "text",
+    dict: "an object of names and texts",
+    int: "a whole number",
+    bool: "true or false",
+}
+
 #: Bytes that a reservation may have in a list.
 _MOST_BYTES = 16 << 10
 
@@ -214,6 +231,29 @@ def read_reservation(given: dict[str, Any], source: str, when: float) -> Reserva
     if len(json.dumps(reservation_fields(made))) > _MOST_BYTES:
         raise InvalidRequest("options: are too long altogether")
     return made
+
+
+def entry_of(entry: Any, source: str) -> dict[str, Any]:
+    """The arguments of `Reserve` or `CancelReservation` from an object of a list.
+
+    Raises:
+        InvalidRequest: It is none, or is for another source.
+    """
+    if not isinstance(entry, dict):
+        raise InvalidRequest("must be an object with the arguments of Reserve")
+    for name, value in entry.items():
+        kind = _ENTRY.get(name)
+        if kind is None:
+            raise InvalidRequest(
+                f"{name}: there is no such argument; there are {', '.join(_ENTRY)}"
+            )
+        if value is not None and (
+            not isinstance(value, kind) or (kind is int and isinstance(value, bool))
+        ):
+            raise InvalidRequest(f"{name}: must be {_KINDS[kind]}")
+    if entry.get("source") not in (None, "", source):
+        raise InvalidRequest(f"source: all have to be for {source!r}")
+    return entry
 
 
 def _options(given: Any) -> dict[int, bytes]:

@@ -153,6 +153,10 @@ class ReservationIndex:
         places = mine.irange(after, inclusive=(False, False))
         return (mine[place] for place in places)
 
+    def sources(self) -> dict[str, int]:
+        """Everybody who has some, by name, and how many."""
+        return {name: len(self._of_source[name]) for name in sorted(self._of_source)}
+
     def revision(self, source: str) -> str:
         """What tells one state of a source from another: how many, and what they say.
 

@@ -173,6 +173,10 @@ class Reserving(PoolState):
         by = by or reservation.source
         return deferred(self.journal.keep(None, when, by=by, removed=[reservation]))
 
+    def sources(self) -> dict[str, int]:
+        """See `IReservations.sources`."""
+        return self.reserved.sources()
+
     def revision(self, source: str) -> str:
         """See `IReservations.revision`."""
         return self.reserved.revision(source)
