@@ -47,10 +47,12 @@ option.domain-name-servers = 10.64.0.1
 """
 
 
-def serve(directory: Path, storage: str, port: int) -> subprocess.Popen[bytes]:
+def serve(
+    directory: Path, storage: str, port: int, text: str = INI
+) -> subprocess.Popen[bytes]:
     """A server that answers."""
     ini = directory / "dhcp.ini"
-    ini.write_text(INI.format(port=port, state=directory / "state", storage=storage))
+    ini.write_text(text.format(port=port, state=directory / "state", storage=storage))
     log = directory / "log"
     twistd = Path(sys.executable).with_name("twistd")
     server = subprocess.Popen(

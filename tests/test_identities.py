@@ -31,7 +31,7 @@ from twisted.logger import formatEvent, globalLogPublisher
 from twisted.protocols import amp
 
 from dhcptwist import ctl
-from dhcptwist.control import issued, listening, tables, tls
+from dhcptwist.control import connections, issued, tables, tls
 from dhcptwist.control.answering import ControlServer
 from dhcptwist.control.client import (
     InvalidRequest,
@@ -633,7 +633,7 @@ class TestRevoke:
         served = serve()
         path = await served.make("netbox")
         await (await served.call()).revoke_identity("netbox")
-        monkeypatch.setattr(listening, "HANDSHAKE_TIME", 0.2)
+        monkeypatch.setattr(connections, "HANDSHAKE_TIME", 0.2)
         client = await served.call(path)
         await until_gone(client)
 
@@ -748,7 +748,7 @@ class TestEnds:
         clock = Clock()
         server = ControlServer(None, network(), clock.seconds, dict, reactor=clock)
         server.identities.ends = {"authority": SOON + 5 * DAY}
-        factory = listening.ControlFactory(server, clock, is_secure=True)
+        factory = connections.ControlFactory(server, clock, is_secure=True)
         factory.doStart()
         clock.pump([DAY] * 5)
         assert warned == []

@@ -41,7 +41,7 @@ INSIDE = {
     "control": (
         "errors < fields < reservation_commands < commands < tls < issued, connecting < caller < answering"
         " < history, importing, identities < server"
-        " < listening, client < acting, identity_actions"
+        " < connections < listening, client < acting, identity_actions"
     ),
 }
 

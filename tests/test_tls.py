@@ -35,7 +35,7 @@ from twisted.protocols import amp
 from zope.interface import implementer
 
 from dhcptwist.config import ControlConfig, Role
-from dhcptwist.control import commands, listening, tls
+from dhcptwist.control import commands, connections, listening, tls
 from dhcptwist.control.answering import ControlServer
 from dhcptwist.control.client import (
     NoServer,
@@ -515,7 +515,7 @@ class TestWhoGetsIn:
     def test_certificate_is_gone(self):
         """Without a certificate nobody is anybody, should it ever come so far."""
         server = ControlServer(None, network(), float, dict, reactor=Clock())
-        factory = listening.ControlFactory(server, Clock(), is_secure=True)
+        factory = connections.ControlFactory(server, Clock(), is_secure=True)
         protocol = factory.buildProtocol(None)
         protocol.transport = StringTransportWithDisconnection()
         protocol.transport.getPeerCertificate = lambda: None
@@ -919,7 +919,7 @@ class TestBounds:
         self, serve, talk, monkeypatch, said, logged_failures
     ):
         """A stranger that does not show its certificate in time is closed out."""
-        monkeypatch.setattr(listening, "HANDSHAKE_TIME", 0.01)
+        monkeypatch.setattr(connections, "HANDSHAKE_TIME", 0.01)
         port = await serve()
         peer = await talk(port, Talk())
         peer.transport.write(said)
@@ -940,7 +940,7 @@ class TestBounds:
         """The time runs from the beginning of the connection, and ends with it."""
         clock = Clock()
         server = ControlServer(None, network(), float, dict, reactor=Clock())
-        factory = listening.ControlFactory(server, clock, is_secure=True)
+        factory = connections.ControlFactory(server, clock, is_secure=True)
         transports = []
         for _ in range(2):
             protocol = factory.buildProtocol(None)
@@ -950,7 +950,7 @@ class TestBounds:
             protocol.makeConnection(transport)
             transports.append(transport)
         transports[0].loseConnection()
-        clock.advance(listening.HANDSHAKE_TIME - 1)
+        clock.advance(connections.HANDSHAKE_TIME - 1)
         assert transports[1].connected
         clock.advance(1)
         assert not transports[1].connected
@@ -960,7 +960,7 @@ class TestBounds:
     @pytest_twisted.ensureDeferred
     async def test_most_connections(self, serve, call, state, monkeypatch, listen):
         """More than the most are closed; once one has gone there is room again."""
-        monkeypatch.setattr(listening, "MOST_CONNECTIONS", 2)
+        monkeypatch.setattr(connections, "MOST_CONNECTIONS", 2)
         port = await serve(listen)
         where = (state / "control" / "endpoint").read_text().strip()
         first, second = await call(where), await call(where)
@@ -980,7 +980,7 @@ class TestBounds:
         port = await serve(TCP if secure else UNIX)
         peer = await talk(port, Talk(), secure=secure)
         value = b"\x00\x01x" + (60000).to_bytes(2, "big") + bytes(60000)
-        for _ in range(listening.MOST_BYTES // 60000 + 1):
+        for _ in range(connections.MOST_BYTES // 60000 + 1):
             peer.transport.write(value)
         await peer.lost
         assert peer.heard == b""
@@ -990,7 +990,7 @@ class TestBounds:
         """Keys without values count too: each of them costs us something."""
         port = await serve(UNIX)
         peer = await talk(port, Talk())
-        for number in range(listening.MOST_BYTES // 256 + 1):
+        for number in range(connections.MOST_BYTES // 256 + 1):
             peer.transport.write(b"\x00\x08%08d\x00\x00" % number)
         await peer.lost
 
@@ -1005,7 +1005,7 @@ class TestBounds:
             address=b"192.0.2.10",
             hardware=b"02:00:00:00:00:01",
         )
-        for number in range(listening.MOST_BYTES // 256 + 1):
+        for number in range(connections.MOST_BYTES // 256 + 1):
             box[b"z%07d" % number] = b""
         peer = await talk(port, Talk())
         peer.transport.write(box.serialize())

@@ -7,8 +7,6 @@ from dataclasses import replace
 from math import inf
 from typing import Any
 
-from twisted.logger import Logger
-
 from ..lease import (
     Lease,
     LeaseState,
@@ -33,8 +31,6 @@ from .values import (
 )
 
 
-_log = Logger()
-
 #: How a holder is known again, to which of our fields of a reservation that is.
 _KNOWN_BY = ("hardware", "client_id", "port")
 
@@ -46,6 +42,8 @@ class ReservingAnswers(Answering):
     async def reserve(self, **given: Any) -> dict[str, Any]:
         """See `commands.Reserve`."""
         caller = self.permitted("reserve")
+        if not given.get("key"):
+            return await self._reserve(caller, given)
         return await self.server.repeating.once(
             caller.name, "Reserve", given, lambda: self._reserve(caller, given)
         )
@@ -64,13 +62,6 @@ class ReservingAnswers(Answering):
             reservation = self.for_now(reservation, when)
         verdict = await storage.reserve(reservation, when, caller.name)
         self.took([reservation.place], [reservation] if is_held else [], caller)
-        _log.info(
-            "{caller} reserved {what} for {source}: {outcome}",
-            caller=caller.name,
-            what=name_of(reservation),
-            source=source,
-            outcome=verdict.outcome,
-        )
         return {**verdict_fields(verdict), "revision": storage.revision(source)}
 
     def holder(self, given: dict[str, Any], when: float) -> dict[str, str]:
@@ -109,10 +100,6 @@ class ReservingAnswers(Answering):
         found = self.to_cancel(caller, given)
         await storage.change([], found, self.server.clock(), caller.name)
         self.took((each.place for each in found), [], caller)
-        for each in found:
-            _log.info(
-                "{caller} cancelled {what}", caller=caller.name, what=name_of(each)
-            )
         return {"cancelled": fitting(map(reservation_fields, found), PAGE_BYTES)}
 
     def to_cancel(self, caller: Caller, given: dict[str, Any]) -> list[Reservation]:

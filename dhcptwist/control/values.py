@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import replace
 from ipaddress import IPv4Address
 from math import inf
 from typing import Any
@@ -60,6 +59,10 @@ _KINDS = {
 
 #: Bytes that a reservation may have in a list.
 _MOST_BYTES = 16 << 10
+
+#: Arguments that make settings.
+_SETTINGS = ("options", "next_server", "boot_file", "server_name")
+_CONFLICTS = {each.value: each for each in OnConflict}
 
 #: The longest lifetime of a reservation, in seconds; longer is for ever.
 _LONGEST = 0xFFFFFFFF
@@ -193,44 +196,57 @@ def read_reservation(given: dict[str, Any], source: str, when: float) -> Reserva
         InvalidRequest: They make no sense.
     """
     values = read_fields(given)
-    who = read_who(values)
-    if who is None:
+    if read_who(values) is None:
         raise InvalidRequest(
             "for whom? give hardware, client_id, or circuit_id with or without remote_id"
         )
-    settings = Settings(
-        _options(given.get("options") or {}),
-        values.get("next_server"),
-        values.get("boot_file"),
-        values.get("server_name"),
-    )
+    settings = None
+    if any(given.get(name) for name in _SETTINGS):
+        settings = Settings(
+            _options(given.get("options") or {}),
+            values.get("next_server"),
+            values.get("boot_file"),
+            values.get("server_name"),
+        )
     hostname = values.get("hostname", "")
     if "address" not in values and not settings and not hostname:
         raise InvalidRequest("reserves nothing: give an address, a hostname or options")
     on_conflict = given.get("on_conflict") or OnConflict.WAIT.value
-    try:
-        conflict = OnConflict(on_conflict)
-    except ValueError:
-        known = ", ".join(each.value for each in OnConflict)
-        raise InvalidRequest(
-            f"on_conflict: {on_conflict!r} is none of {known}"
-        ) from None
+    conflict = _CONFLICTS.get(on_conflict)
+    if conflict is None:
+        known = ", ".join(_CONFLICTS)
+        raise InvalidRequest(f"on_conflict: {on_conflict!r} is none of {known}")
     lifetime = given.get("lifetime")
     if lifetime is not None and lifetime <= 0:
         raise InvalidRequest("lifetime: must be at least one second")
-    endless = lifetime is not None and lifetime >= _LONGEST
-    made = replace(
-        who,
-        address=values.get("address"),
-        hostname=hostname,
-        settings=settings or None,
-        source=source,
-        on_conflict=conflict,
-        expires=inf if endless or lifetime is None else when + lifetime,
+    made = Reservation(
+        values.get("address"),
+        values.get("hardware", b""),
+        values.get("client_id", b""),
+        values.get("circuit_id", b""),
+        values.get("remote_id", b""),
+        hostname,
+        settings or None,
+        source,
+        conflict,
+        inf if lifetime is None or lifetime >= _LONGEST else when + lifetime,
     )
-    if len(json.dumps(reservation_fields(made))) > _MOST_BYTES:
-        raise InvalidRequest("options: are too long altogether")
+    _see_it_fits(made, given)
     return made
+
+
+def _see_it_fits(made: Reservation, given: dict[str, Any]) -> None:
+    """See that a list can show it.
+
+    Raises:
+        InvalidRequest: It is too long.
+    """
+    # What is short as text is short as JSON; there it is twelve times as long at most.
+    texts = sum(len(each) for each in given.values() if isinstance(each, str))
+    if (given.get("options") or texts > _MOST_BYTES // 12) and len(
+        json.dumps(reservation_fields(made))
+    ) > _MOST_BYTES:
+        raise InvalidRequest("options: are too long altogether")
 
 
 def entry_of(entry: Any, source: str) -> dict[str, Any]:

@@ -41,7 +41,9 @@ class ReservationIndex:
     def add(self, reservation: Reservation) -> None:
         """Put one in; the caller has taken out what stood in its place."""
         source = reservation.source
-        mine = self._of_source.setdefault(source, SortedDict())
+        mine = self._of_source.get(source)
+        if mine is None:
+            mine = self._of_source[source] = SortedDict()
         mine[reservation.place] = reservation
         self._sums[source] = self._sums.get(source, 0) + _weight(reservation)
         if reservation.address is not None:

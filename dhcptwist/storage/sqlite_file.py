@@ -21,6 +21,7 @@ from .sqlite_rows import (
     JOURNAL_VALUES,
     LEASE_COLUMNS,
     RESERVATION_COLUMNS,
+    RESERVATION_VALUES,
     SANE_LEASE,
     journal_row,
     read_leases,
@@ -47,11 +48,21 @@ _PUT = {
     f" FROM (VALUES {','.join([_ROW] * rows)}) WHERE column1 > 0"
     for rows in _ROWS
 }
-_PUT_RESERVATION = "INSERT OR REPLACE INTO reservation VALUES (?,?,?,?,?,?,?,?,?,?)"
-_DROP_RESERVATION = (
-    "DELETE FROM reservation WHERE address=? AND hardware=? AND client_id=?"
-    " AND circuit_id=? AND remote_id=?"
-)
+_RESERVED = f"({','.join('?' * 10)})"
+_PUT_RESERVATIONS = {
+    rows: f"INSERT OR REPLACE INTO reservation SELECT {RESERVATION_VALUES}"
+    f" FROM (VALUES {','.join([_RESERVED] * rows)}) WHERE column8 != ''"
+    for rows in _ROWS
+}
+_DROP_RESERVATIONS = {
+    rows: "DELETE FROM reservation WHERE rowid IN (SELECT reservation.rowid"
+    # In this order: each of the values is looked for, and not each that there is.
+    f" FROM (VALUES {','.join(['(?,?,?,?,?)'] * rows)}) CROSS JOIN reservation"
+    " ON address=column1 AND hardware=column2 AND client_id=column3"
+    " AND circuit_id=column4 AND remote_id=column5)"
+    for rows in _ROWS
+}
+_NO_RESERVATION = (-1, "", "", "", "", "", "", "", "", "")
 
 
 class Batch:
@@ -338,13 +349,36 @@ def _put(connection: sqlite3.Connection, entries: Sequence[Entry], first: int) -
 
 
 def _put_others(connection: sqlite3.Connection, batch: Batch) -> None:
-    execute = connection.execute
+    # What becomes of each in the end; changes of one batch may be about the same.
+    last: dict[tuple[Any, ...], Reservation | None] = {}
     for removed, added in batch.reservations:
-        for each in removed:
-            execute(_DROP_RESERVATION, reservation_key(each))
-        for each in added:
-            execute(_PUT_RESERVATION, reservation_row(each))
+        last.update((reservation_key(each), None) for each in removed)
+        last.update((reservation_key(each), each) for each in added)
+    gone = [key for key, each in last.items() if each is None]
+    for at in range(0, len(gone), _ROWS[-1]):
+        _put_rows(
+            connection,
+            _DROP_RESERVATIONS,
+            gone[at : at + _ROWS[-1]],
+            _NO_RESERVATION[:5],
+        )
+    there = [each for each in last.values() if each is not None]
+    for at in range(0, len(there), _ROWS[-1]):
+        rows = [reservation_row(each) for each in there[at : at + _ROWS[-1]]]
+        _put_rows(connection, _PUT_RESERVATIONS, rows, _NO_RESERVATION)
     if batch.times:
         connection.executemany(
             "UPDATE lease SET since=?, expires=? WHERE address=?", batch.times
         )
+
+
+def _put_rows(
+    connection: sqlite3.Connection,
+    statements: dict[int, str],
+    rows: Sequence[tuple[Any, ...]],
+    nothing: tuple[Any, ...],
+) -> None:
+    """Up to 256 rows with one statement."""
+    size = next(size for size in _ROWS if size >= len(rows))
+    values = [value for row in rows for value in row]
+    connection.execute(statements[size], [*values, *(nothing * (size - len(rows)))])

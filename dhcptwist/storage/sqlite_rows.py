@@ -181,6 +181,13 @@ def read_reservation(row: tuple[Any, ...]) -> Reservation:
     )
 
 
+#: What the table gets from a `reservation_row`; see `journal_row` for why not as it is.
+RESERVATION_VALUES = (
+    "column1, column2, column3, column4, column5, column6, nullif(column7, ''), column8,"
+    " column9, nullif(column10, '')"
+)
+
+
 def reservation_key(each: Reservation) -> tuple[Any, ...]:
     """The columns that make a reservation the one it is."""
     return (
@@ -193,14 +200,18 @@ def reservation_key(each: Reservation) -> tuple[Any, ...]:
 
 
 def reservation_row(each: Reservation) -> tuple[Any, ...]:
-    """The row of a reservation."""
+    """What `RESERVATION_VALUES` makes the row of a reservation of."""
     return (
-        *reservation_key(each),
+        -1 if each.address is None else each.address,
+        bytearray(each.hardware),
+        bytearray(each.client_id),
+        bytearray(each.circuit_id),
+        bytearray(each.remote_id),
         each.hostname,
-        None if each.settings is None else json.dumps(_plain(each.settings)),
+        "" if each.settings is None else json.dumps(_plain(each.settings)),
         each.source,
         each.on_conflict.value,
-        None if each.expires == inf else each.expires,
+        "" if each.expires == inf else each.expires,
     )
 
 
