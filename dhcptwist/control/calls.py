@@ -55,9 +55,7 @@ class Calls:
     ) -> dict[str, Any]:
         given = {name: each for name, each in arguments.items() if each is not None}
         try:
-            answer: dict[str, Any] = await self._protocol.callRemote(
-                command, **given
-            ).addTimeout(self._timeout, self._reactor)
+            return await self._ask(command, given)
         except CommandError as error:
             raise type(error).from_wire(error.message) from None
         except amp.TooLong as error:
@@ -66,6 +64,19 @@ class Calls:
             raise NotSupported(
                 f"the server at {self._server} does not know {command.__name__}"
             ) from None
+
+    async def _ask(
+        self, command: type[amp.Command], given: dict[str, Any]
+    ) -> dict[str, Any]:
+        """Send it, and wait for the answer.
+
+        Raises:
+            NoServer: There is no connection, or it went away.
+        """
+        try:
+            answer: dict[str, Any] = await self._protocol.callRemote(
+                command, **given
+            ).addTimeout(self._timeout, self._reactor)
         except (ConnectionClosed, SSLError, TooLate) as error:
             raise no_server(error, self._server) from error
         return answer

@@ -78,16 +78,7 @@ async def open_connection(
     reactor: Any, server: str, identity: Path | None, seconds: float
 ) -> Connection:
     """A connection whose other side has proved who it is; see `client.connect`."""
-    if server.startswith("unix:"):
-        path = server.removeprefix("unix:")
-        endpoint: Any = UNIXClientEndpoint(reactor, path, timeout=seconds)
-    else:
-        host, port = host_and_port(server)
-        if identity is None:
-            raise tls.UnusableIdentity("a certificate is needed to talk to a server")
-        options = tls.client_options(identity, host)
-        plain = HostnameEndpoint(reactor, host.encode("idna"), port, timeout=seconds)
-        endpoint = wrapClientTLS(options, plain)
+    endpoint = endpoint_of(reactor, server, identity, seconds)
     protocol = Connection()
     try:
         await connectProtocol(endpoint, protocol)
@@ -99,6 +90,26 @@ async def open_connection(
             protocol.transport.abortConnection()
         raise no_server(error, server) from error
     return protocol
+
+
+def endpoint_of(
+    reactor: Any, server: str, identity: Path | None, seconds: float
+) -> Any:
+    """Where a server is to be reached.
+
+    Raises:
+        UnusableIdentity: The file cannot be used.
+        ValueError: The server's name makes no sense.
+    """
+    if server.startswith("unix:"):
+        path = server.removeprefix("unix:")
+        return UNIXClientEndpoint(reactor, path, timeout=seconds)
+    host, port = host_and_port(server)
+    if identity is None:
+        raise tls.UnusableIdentity("a certificate is needed to talk to a server")
+    options = tls.client_options(identity, host)
+    plain = HostnameEndpoint(reactor, host.encode("idna"), port, timeout=seconds)
+    return wrapClientTLS(options, plain)
 
 
 def host_and_port(server: str) -> tuple[str, int]:
