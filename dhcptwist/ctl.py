@@ -13,7 +13,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from .control import acting, arguments, identity_actions, probe, replace_actions, tables
+from .control import (
+    acting,
+    arguments,
+    explain_actions,
+    identity_actions,
+    probe,
+    replace_actions,
+    tables,
+)
 from .control.client import CommandError, NoServer, NotPermitted, connect
 from .control.shell import (
     DONE,
@@ -200,7 +208,12 @@ def _probed(lease: dict[str, Any]) -> str:
 
 
 #: Each command that a server is asked for.
-COMMANDS = acting.COMMANDS | identity_actions.COMMANDS | replace_actions.COMMANDS
+COMMANDS = (
+    acting.COMMANDS
+    | explain_actions.COMMANDS
+    | identity_actions.COMMANDS
+    | replace_actions.COMMANDS
+)
 
 
 if __name__ == "__main__":

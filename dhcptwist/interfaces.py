@@ -298,6 +298,21 @@ class IHistory(Interface):
         """Everything that happened, from behind the event with number ``after``."""
 
 
+class IExplainer(Interface):
+    """A storage that can say what it would answer, and why."""
+
+    def explain(client: Client, address: int, when: float) -> Any:
+        """What the verb for the client's message would return, and by which rule.
+
+        Nothing comes of it: nothing is held, kept, probed or ended.  The verb is
+        ``offer`` in the state INIT, ``commit`` in the states of a REQUEST; in BOUND the
+        message's type says which of the others.
+
+        Returns:
+            An `dhcptwist.explanation.Explanation`, or a Deferred or awaitable of it.
+        """
+
+
 class IStorageService(Interface):
     """A storage that must be opened and closed."""
 

@@ -126,6 +126,9 @@ class Classes:
         self._unknown = unknown
         self._unknown_names: set[str] = set()
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._settings
+
     def named(self, name: str) -> Settings:
         """The settings of a class; none if there is no such class."""
         found = self._settings.get(name)

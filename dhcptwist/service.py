@@ -14,6 +14,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from . import __version__
+from .client import Client
 from .clock import SteadyClock
 from .config import Config
 from .control.answering import ControlServer
@@ -21,6 +22,7 @@ from .control.listening import listen
 from .exchanges import Responder
 from .heartbeat import Heartbeat
 from .interfaces import IReservations, IStorage, IStorageService
+from .lease import Silence
 from .network import Network, Via
 from .storage.limits import limited
 from .storage.make import StorageContext, make_storage
@@ -187,14 +189,15 @@ class DHCPService(Service):
         self._began = self.clock()
         if IStorageService.providedBy(self.storage):
             await maybeDeferred(self.storage.start, self._began)
+        responder = Responder(self.network, authoritative=self.config.authoritative)
         try:
             if not self.running:
                 return  # stopped meanwhile
-            await self._listen()
+            await self._listen(responder)
         except BaseException:
             await self._close_storage()
             raise
-        self._hear()
+        self._hear(responder)
         self._heartbeat = Heartbeat(
             self.reactor, self.clock, self.storage, self._limited
         )
@@ -207,7 +210,7 @@ class DHCPService(Service):
             port=self.config.port,
         )
 
-    async def _listen(self) -> None:
+    async def _listen(self, responder: Responder) -> None:
         """Open the control channel, and say where the server is to be found."""
         control, state = self.config.control, self.config.state
         if control.listen:
@@ -222,6 +225,9 @@ class DHCPService(Service):
                     self.status,
                     control.roles,
                     reactor=self.reactor,
+                    responder=responder,
+                    vias=[via for _, via, _ in self._sockets],
+                    limits=self._refusal,
                 ),
                 [socket.gethostname(), *self._addresses()],
             )
@@ -230,9 +236,8 @@ class DHCPService(Service):
             # For `dhcpctl probe`.
             (state / "probe").write_text(target + "\n", encoding="utf-8")
 
-    def _hear(self) -> None:
+    def _hear(self, responder: Responder) -> None:
         assert self.storage is not None
-        responder = Responder(self.network, authoritative=self.config.authoritative)
         self._limited = limited(self.storage, self.config.around, self.reactor)
         for sock, via, frames in self._sockets:
             protocol = DHCPProtocol(
@@ -286,6 +291,14 @@ class DHCPService(Service):
             "packets": self.counters.figures(),
             "limits": {} if self._limited is None else self._limited.figures(),
         }
+
+    def _refusal(self, client: Client, when: float) -> tuple[Silence, str] | None:
+        """Why the limits would keep a client's question from the storage now."""
+        limits = self._limited
+        refusal: tuple[Silence, str] | None = (
+            None if limits is None else limits.refusal(client, when)
+        )
+        return refusal
 
     # --- stopping -----------------------------------------------------------------
 

@@ -85,6 +85,58 @@ def test_commands(page: Path, make_site: Callable[..., Any]) -> None:
         run_ctl(site, *shlex.split(line))
 
 
+def sessions(page: Path) -> list[tuple[str, str]]:
+    """Give the commands that a page shows with what they print."""
+    shown = re.findall(r"```console\n(.*?)```", page.read_text("utf-8"), re.DOTALL)
+    parts = re.split(r"^\$ dhcpctl ", "".join(shown), flags=re.MULTILINE)[1:]
+    return [(command, out) for command, _, out in (p.partition("\n") for p in parts)]
+
+
+def without_times(text: str) -> str:
+    """What is printed, whenever it is."""
+    text = re.sub(r"\d+[dhms]( \d+[dhms])?\b", "TIME", text)
+    return re.sub(r"[\d.]+ ms", "MS", text)
+
+
+def test_explanations(make_site: Callable[..., Any]) -> None:
+    """What docs/explain.md shows is what the example's server says of its clients."""
+    site = make_site(listen="unix:control.sock:mode=600")
+    example = (ROOT / "etc" / "dhcp.ini").read_text("utf-8")
+    for old, new in (
+        ("port = 6767", f"port = {site.port}"),
+        ("state = dhcptwist-state", f"state = {site.state}"),
+        (
+            "listen = tcp:6768:interface=127.0.0.1",
+            "listen = unix:control.sock:mode=600",
+        ),
+    ):
+        example = example.replace(old, new)
+    site.ini = example
+    site.start()
+    found = sessions(ROOT / "docs" / "explain.md")
+    assert len(found) > 5
+    for command, expected in found:
+        done = subprocess.run(
+            [
+                *(sys.executable, "-m", "dhcptwist.ctl"),
+                *("--state", str(site.state), *shlex.split(command)),
+            ],
+            cwd=EXAMPLES,
+            env=site.environment,
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+        assert not done.stderr, command
+        said = done.stdout
+        for mine, usual in ((site.port, 6767), (site.port + 1, 6768)):
+            said = said.replace(f"port {mine},", f"port {usual},")
+        said = without_times(said).strip()
+        shown, cut, _ = without_times(expected).strip().partition("\n…")
+        assert said.startswith(shown) if cut else said == shown, command
+
+
 def run_ctl(site: Any, *words: str) -> str:
     """Run dhcpctl, which must succeed, and give what it printed."""
     done = subprocess.run(

@@ -22,8 +22,9 @@ HOUSE = "dhcptwist"
 # From the ground up: what stands left of a "<" may not import what stands right of
 # it.  Between commas there is no import at all.
 ROOMS = (
-    "__init__ < wire < lease < optionset < network < client < interfaces < replies"
-    " < exchanges < config < clock, plugins < storage < transport < leasefiles < control < heartbeat < service < tap < ctl < testing"
+    "__init__ < wire < lease < explanation < optionset < network < client < interfaces"
+    " < replies < exchanges < forecast < origins < config < clock, plugins < storage < transport < leasefiles"
+    " < control < heartbeat < service < tap < ctl < testing"
 )
 
 # The same inside a room.  Modules that are not named here may stand anywhere in their
@@ -34,14 +35,14 @@ INSIDE = {
         "codes < values < lists < names < records < suboptions < mixed < identity"
         " < special < location < vendor < relay < registry < options < pxe"
         " < areas < fields < diagnosis < contents < building < replying < message"
-        " < parts < text, document < capture < __main__"
+        " < parts < text, document < capture < dumps < __main__"
     ),
     "storage": "pool < memory < sqlite < postgresql < http < limits",
     "transport": "sockets, frames < protocol",
     "control": (
         "errors < fields < reservation_commands < commands < tls < issued, connecting < caller < answering"
-        " < history, importing, identities < server"
-        " < connections < listening, client < acting, identity_actions"
+        " < history, importing, identities, explaining < server"
+        " < connections < listening, client < acting, identity_actions, explain_actions"
     ),
 }
 

@@ -504,6 +504,35 @@ class TestBucket:
                     for n, first in enumerate(got)
                 ), "refused without a reason"
 
+    @settings(max_examples=300, deadline=None)
+    @given(
+        st.integers(1, 4),
+        st.lists(
+            st.tuples(st.integers(0, 3), st.integers(-200, 700)),
+            min_size=10,
+            max_size=80,
+        ),
+        st.sampled_from([2, 100_000]),
+    )
+    def test_foretold(self, count, comings, most):
+        """`wait` says who would be admitted, or when, and counts nothing."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(flood, "MOST_KEYS", most)
+            bucket = Bucket(Rate(count, count / 4))
+            when = 1.76e9
+            for key, pause in comings:
+                if pause > 680 or pause < -190:
+                    when += pause / 256  # beyond all that is remembered
+                else:
+                    when += max(pause, 0) / 4096
+                before = dict(bucket._young), dict(bucket._old), bucket._began
+                wait = bucket.wait(key, when)
+                assert (dict(bucket._young), dict(bucket._old), bucket._began) == before
+                if wait and most > 2:
+                    assert bucket.wait(key, when + wait + 0.001) == 0
+                    assert bucket.wait(key, when + wait - 0.01) > 0 or wait < 0.01
+                assert bucket.admits(key, when) is (wait == 0)
+
     @pytest.mark.parametrize("by", [-1e9, -4.0, -2.1, 2.1, 1e9])
     def test_clock_set(self, by):
         """Who was refused is as good as new when the clock is set."""

@@ -13,7 +13,9 @@ from .ini import Problem
 
 
 #: The verbs that a role may have.
-VERBS = frozenset({"reserve", "cancel", "import", "list", "revoke", "status"})
+VERBS = frozenset(
+    {"reserve", "cancel", "import", "list", "revoke", "status", "explain"}
+)
 
 
 class ConfigError(ValueError):

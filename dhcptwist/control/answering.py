@@ -6,7 +6,7 @@ An answer is a box of values that end at 65,535 bytes each, so lists come in pag
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from math import inf
 from typing import Any
 
@@ -16,9 +16,11 @@ from twisted.protocols import amp
 from twisted.python.failure import Failure
 
 from ..config import Role
+from ..exchanges import Responder
+from ..forecast import Limits
 from ..interfaces import IHistory, ILeases, IReservations
 from ..lease import AddressInUse, Event, ReservationConflict
-from ..network import Network
+from ..network import Network, Via
 from . import errors
 from .caller import Caller
 from .errors import CommandError, InvalidRequest, NotSupported, ReservedByOther
@@ -45,6 +47,9 @@ class ControlServer:
         status: What the server says of itself.
         roles: Who may do what, beside ``admin``.
         reactor: For what is put off.
+        responder: What opens messages; None if none can be explained.
+        vias: The interfaces that are served.
+        limits: See `foretell`.
 
     Attributes:
         recent: What happened lately, for those who watch.
@@ -62,6 +67,9 @@ class ControlServer:
         roles: Iterable[Role] = (),
         *,
         reactor: Any,
+        responder: Responder | None = None,
+        vias: Sequence[Via] = (),
+        limits: Limits = lambda _client, _when: None,
     ) -> None:
         self.reactor = reactor
         self.network = network
@@ -70,6 +78,9 @@ class ControlServer:
         self.roles = {role.name: role for role in roles}
         self.identities = Identities()
         self._storage = storage
+        self._responder = responder
+        self._vias = tuple(vias)
+        self.limits = limits
         self.recent = Recent(storage, reactor)
         self.repeating = Repeating(clock)
         self.holding = Holding(self.reserving, clock, reactor)
@@ -95,6 +106,12 @@ class ControlServer:
         if not IHistory.providedBy(self._storage):
             raise NotSupported("the storage of this server keeps no history (IHistory)")
         return self._storage
+
+    def explaining(self) -> tuple[Any, Responder, tuple[Via, ...]]:
+        """The storage, what opens messages, and the interfaces they come in by."""
+        if self._responder is None or not self._vias:
+            raise NotSupported("this server hears no packets that could be explained")
+        return self._storage, self._responder, self._vias
 
     @property
     def remembers(self) -> bool:

@@ -14,6 +14,7 @@ from .. import __version__
 from ..config import parse_duration
 from ..lease import EventKind, OnConflict, parse_hardware
 from ..leasefiles.kinds import READERS
+from .asked import KINDS
 from .values import check_name
 
 
@@ -72,6 +73,7 @@ def parser() -> argparse.ArgumentParser:
         type=_moment,
         help="who had it then: 14:03 (today), 2026-11-24 14:03, or with a zone, or @SECONDS",
     )
+    _add_explain(add("explain", "what a client would be answered, and why"))
     _add_identity(add("identity", "make, list and revoke identities; admin only"))
     return whole
 
@@ -256,6 +258,45 @@ def _add_identity(each: argparse.ArgumentParser) -> None:
     add("list", "list those that the server's authority has made")
     action = add("revoke", "take one back, or all of a name: at once")
     action.add_argument("which", metavar="NAME|SERIAL")
+
+
+def _add_explain(each: argparse.ArgumentParser) -> None:
+    each.add_argument("hardware", metavar="MAC", nargs="?", help="the client")
+    each.add_argument("--client-id", metavar="ID", help="option 61: text or hex:…")
+    each.add_argument(
+        "--relay", metavar="GIADDR", type=_address, help="its relay's address"
+    )
+    each.add_argument("--circuit-id", metavar="ID", help="the relay's port (option 82)")
+    each.add_argument("--remote-id", metavar="ID", help="the relay (option 82)")
+    each.add_argument("--interface", metavar="NAME", help="where its message comes in")
+    each.add_argument(
+        "--request", metavar="ADDRESS", type=_address, help="what it asks for, or has"
+    )
+    each.add_argument("--kind", choices=list(KINDS), help="what it sends (discover)")
+    each.add_argument(
+        "--renew", dest="kind", action="store_const", const="renew", help="--kind renew"
+    )
+    each.add_argument(
+        "--option",
+        metavar="NAME=VALUE",
+        type=_option,
+        action="append",
+        default=[],
+        help="what it sends besides, as vendor-class-identifier=PXEClient",
+    )
+    each.add_argument(
+        "--packet",
+        metavar="FILE",
+        type=Path,
+        help="its message instead: a capture (pcap, pcapng), hexadecimal or base64",
+    )
+    each.add_argument(
+        "--number",
+        metavar="N",
+        type=_count,
+        help="the frame of the capture, or the message in the file; default: the first"
+        " of a client",
+    )
 
 
 def _add_who(each: argparse.ArgumentParser) -> None:

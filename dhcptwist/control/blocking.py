@@ -247,6 +247,7 @@ class BlockingClient:
     new_identity = _now(ControlClient.new_identity)
     identities = _all(ControlClient.identities)
     revoke_identity = _now(ControlClient.revoke_identity)
+    explain = _now(ControlClient.explain)
 
     def watch(
         self, after: int | None = None, kinds: list[str] | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Network
 
 from ..config import Role
 from .errors import InvalidRequest, NotPermitted
@@ -44,6 +44,12 @@ class Caller:
         return address is not None and any(
             IPv4Address(address) in network for network in self._role.networks
         )
+
+    def reaches_all(self, network: IPv4Network) -> bool:
+        """Whether it may do what it may at every address of a network."""
+        if self.is_admin or self._role is None or not self._role.networks:
+            return self.reaches(None)
+        return any(network.subnet_of(each) for each in self._role.networks)
 
     def must_reach(self, address: int | None) -> None:
         """See that an address is within its networks.

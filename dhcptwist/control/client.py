@@ -204,6 +204,41 @@ class ControlClient(ReservationCalls):
         answer = await self._call(commands.RevokeIdentity, name=name, serial=serial)
         return list(answer["revoked"])
 
+    async def explain(
+        self,
+        *,
+        hardware: str | None = None,
+        client_id: str | None = None,
+        circuit_id: str | None = None,
+        remote_id: str | None = None,
+        relay: str | None = None,
+        interface: str | None = None,
+        kind: str | None = None,
+        address: str | None = None,
+        options: dict[str, Any] | None = None,
+        packet: bytes | None = None,
+        source: str | None = None,
+        destination: str | None = None,
+    ) -> dict[str, Any]:
+        """What the server would answer, and why; see `commands.Explain`."""
+        answer = await self._call(
+            commands.Explain,
+            hardware=hardware,
+            client_id=client_id,
+            circuit_id=circuit_id,
+            remote_id=remote_id,
+            relay=relay,
+            interface=interface,
+            kind=kind,
+            address=address,
+            options=options,
+            packet=packet,
+            source=source,
+            destination=destination,
+        )
+        explanation: dict[str, Any] = answer["explanation"]
+        return explanation
+
     async def status(self) -> dict[str, Any]:
         """What the server is and does, in numbers."""
         answer = await self._call(commands.Status)

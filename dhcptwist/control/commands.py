@@ -11,7 +11,7 @@ from typing import ClassVar
 from twisted.protocols import amp
 
 from .errors import ERRORS
-from .fields import JSON, Number, Object, Text, Time
+from .fields import JSON, WHO, Bytes, Number, Object, Text, Time
 from .reservation_commands import (
     BeginReplace,
     CancelReservation,
@@ -31,6 +31,7 @@ __all__ = [
     "ChangeReservations",
     "CommitReplace",
     "Events",
+    "Explain",
     "FindLease",
     "ImportLeases",
     "LeaseHistory",
@@ -164,6 +165,40 @@ class Events(amp.Command):
         (b"lost", amp.Integer(optional=True)),
     ]
     response: ClassVar = []
+
+
+class Explain(amp.Command):
+    """What the server would answer to a message, and why; nothing changes.
+
+    The message is a ``packet``, the payload of a datagram that came from ``source`` and
+    was sent to ``destination``; or it is made of the rest.  ``kind`` is discover
+    (absent), request (of an offer), reboot, renew, rebind, inform, decline or release.
+    Without an ``address`` a client asks for what it would be offered, or has.
+
+    ``explanation`` is an object.  ``answer`` is OFFER, ACK, NAK, silence, or unknown if
+    the storage cannot tell without a change; ``reason`` says why in a sentence, and
+    ``silence`` has the counter's name.  The rest says how it comes to that, as far as it
+    comes: ``message``; ``client``: its state, and what it is known by; ``subnets`` of its
+    link, and the field that tells them; ``storage``: the rule, the reservation, addresses
+    that were passed over, and what else has a part in it; the ``class`` and who names it;
+    ``reply``: what it says, from whom each option comes, and where it goes.
+    """
+
+    commandName = b"Explain"
+    arguments: ClassVar = [
+        (b"packet", Bytes(optional=True)),
+        (b"source", Text(optional=True)),
+        (b"destination", Text(optional=True)),
+        (b"interface", Text(optional=True)),  # absent: the one that fits
+        *WHO,
+        (b"kind", Text(optional=True)),
+        (b"address", Text(optional=True)),  # that it asks for, or has
+        (b"relay", Text(optional=True)),  # giaddr
+        # The client's: name or number to its value, as text or as JSON has it.
+        (b"options", Object(optional=True)),
+    ]
+    response: ClassVar = [(b"explanation", JSON())]
+    errors = ERRORS
 
 
 class Status(amp.Command):

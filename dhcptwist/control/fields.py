@@ -49,6 +49,10 @@ class Time(_Named, amp.Float):
     """Seconds since 1970."""
 
 
+class Bytes(_Named, amp.String):
+    """Bytes as they are."""
+
+
 class Object(_Named, JSON):
     """A value of JSON."""
 

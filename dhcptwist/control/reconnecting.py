@@ -47,6 +47,7 @@ _READS = (
     commands.LeaseHistory,
     commands.Status,
     commands.ListIdentities,
+    commands.Explain,
 )
 
 

@@ -19,6 +19,7 @@ from .errors import (
     InvalidRequest,
     NotFound,
 )
+from .explaining import ExplainAnswers
 from .history import HistoryAnswers
 from .identities import IdentityAnswers
 from .importing import ImportAnswers
@@ -40,6 +41,7 @@ class Answers(
     HistoryAnswers,
     ImportAnswers,
     IdentityAnswers,
+    ExplainAnswers,
     WatchAnswers,
 ):
     """The commands, answered for one caller."""

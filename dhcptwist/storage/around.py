@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..client import Client
+from ..lease import Silence
+
 
 class Around:
     """A storage around a storage; several may be around one.
@@ -24,6 +27,11 @@ class Around:
         inner = self._storage
         within = inner.figures() if isinstance(inner, Around) else {}
         return {**self.own_figures(), **within}
+
+    def refusal(self, client: Client, when: float) -> tuple[Silence, str] | None:
+        """Why a client would not be asked for now, with a sentence; nothing counts."""
+        inner = self._storage
+        return inner.refusal(client, when) if isinstance(inner, Around) else None
 
     def clock_stepped(self, by: float) -> None:
         """The wall clock was set by so many seconds."""

@@ -56,3 +56,7 @@ class Calendar:
         if len(page) == 1:
             del self.pages[heappop(seconds)]
         return page, found
+
+    def seconds(self, when: float) -> list[int]:
+        """The seconds until now that have a page, the earliest first."""
+        return sorted(each for each in self._seconds if each <= when)

@@ -84,9 +84,11 @@ class Choosing(Importing):
     def _learn_relay(self, client: Client) -> None:
         """Never give away the address of the relay that asks."""
         giaddr = client.message.giaddr
-        if not giaddr or giaddr in self._relays:
-            return
+        if giaddr and giaddr not in self._relays and self._is_relay(client, giaddr):
+            self._relays.add(giaddr)
+
+    def _is_relay(self, client: Client, giaddr: int) -> bool:
+        """Whether to believe that an address is a relay's of the client's link."""
         home = client.subnet_of(giaddr)
         # A subnet has few relays; who claims to be more of them is lying.
-        if home is not None and sum(map(home.contains, self._relays)) < MOST_RELAYS:
-            self._relays.add(giaddr)
+        return home is not None and sum(map(home.contains, self._relays)) < MOST_RELAYS

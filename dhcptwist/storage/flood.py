@@ -62,6 +62,18 @@ class Bucket:
         young[key] = even
         return True
 
+    def wait(self, key: Any, when: float) -> float:
+        """Seconds until `admits` would let this one come; nothing counts."""
+        age = when - self._began
+        known: list[dict[Any, float]] = []
+        if 0 <= age < 2 * self._seconds:
+            known.append(self._young)
+            if age < self._seconds and len(self._young) < MOST_KEYS:
+                known.append(self._old)
+        even = next((each[key] for each in known if key in each), when)
+        over = max(even, when) + self._each - when - self._seconds
+        return over if over > self._each / 100 else 0.0
+
 
 @implementer(IStorage)
 class FloodLimit(Around):
@@ -84,6 +96,20 @@ class FloodLimit(Around):
         super().__init__(storage)
         self._clients = None if client is None else Bucket(client)
         self._ports = None if port is None else Bucket(port)
+
+    def refusal(self, client: Client, when: float) -> tuple[Silence, str] | None:
+        """See `Around.refusal`."""
+        port = port_of(client.relay)
+        limits = [("the client asks", "client-limit", self._clients, hash(client.key))]
+        if port != _NO_PORT:
+            place = hash((client.message.raw[24:28], port))
+            limits.append(("those of its port ask", "port-limit", self._ports, place))
+        for who, name, bucket, key in limits:
+            seconds = 0.0 if bucket is None else bucket.wait(key, when)
+            if seconds:
+                words = f"{who} more often than {name} allows, for {seconds:.1f} s more"
+                return Silence.FLOOD, words
+        return super().refusal(client, when)
 
     def _admits(self, client: Client, when: float) -> bool:
         if self._clients is not None and not self._clients.admits(

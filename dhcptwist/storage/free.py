@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Iterable, Iterator
 
 
 class FreeAddresses:
@@ -81,3 +81,32 @@ class FreeAddresses:
             self._used.move_to_end(address)
         elif number < self._range or (number == self._range and address < self._next):
             self._lapsed[address] = None
+
+    def order(self, returned: Iterable[int] = ()) -> Iterator[int]:
+        """The addresses in the order in which `take` comes to them; nothing changes.
+
+        Args:
+            returned: What would be given back before, in this order.
+        """
+        used: dict[int, None] = {}
+        lapsed: dict[int, None] = {}
+        for address in returned:
+            if address in self._known:
+                used.pop(address, None)
+                used[address] = None
+            elif address not in self._lapsed:
+                lapsed[address] = None
+        last = self._ranges[self._range : self._range + 1]
+        begun = [(self._next, last[0][1])] if last else []
+        fresh = [*begun, *self._ranges[self._range + 1 :]]
+        passed = [*self._ranges[: self._range], *((a, self._next - 1) for a, _ in last)]
+        yield from self._lapsed
+        yield from (each for each in lapsed if _within(each, passed))
+        for first, final in fresh:
+            yield from (a for a in range(first, final + 1) if a not in self._known)
+        yield from (each for each in self._used if each not in used)
+        yield from (each for each in used if _within(each, self._ranges))
+
+
+def _within(address: int, ranges: Iterable[tuple[int, int]]) -> bool:
+    return any(first <= address <= last for first, last in ranges)

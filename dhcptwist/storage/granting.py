@@ -7,7 +7,7 @@ from math import inf
 from typing import Any
 
 from ..client import Client
-from ..lease import EventKind, Lease, LeaseState, Settings
+from ..lease import EventKind, Lease, LeaseState, Refused, Reservation, Settings
 from ..network import Subnet
 from .index import Area
 from .waiting import Waiting
@@ -146,3 +146,40 @@ class Granting(Waiting):
             and bool(client.hardware)
             and lease.hardware == client.hardware
         )
+
+    def _has_another(self, client: Client, address: int, when: float) -> bool:
+        """Whether a client asks for an address that it has left for another.
+
+        It may be a REQUEST that was long on its way, or the repetition of one; to grant
+        it would end the lease that the client uses now.  Nobody is offered another
+        address without a reason, and then the offer is known.
+        """
+        index = self.index
+        current = index.of_client(client.key, client.subnets)
+        if current is None or current.address == address or not current.bound(when):
+            return False
+        offer = index.offers.get(address)
+        return offer is None or offer.key != client.key
+
+    def _refusal(
+        self,
+        client: Client,
+        lease: Lease | None,
+        address: int,
+        when: float,
+        reservation: Reservation | None,
+        *,
+        mine: bool,
+    ) -> Refused | None:
+        """Why a client may not have an address that somebody else has; or None."""
+        owner = self.reserved.by_address.get(address)
+        if owner is not None and owner.expires > when and owner is not reservation:
+            if not mine or lease is None or lease.expires - when < 1:
+                return Refused("reserved for another client")
+            return None
+        if lease is not None and lease.held(when) and not mine:
+            return Refused("in use by another client")
+        offer = self.index.offers.get(address)
+        if offer is not None and offer.key != client.key and offer.expires > when:
+            return Refused("offered to another client")
+        return None

@@ -82,6 +82,11 @@ class LeaseIndex:
         self._ends = Calendar()
         self._sorted: list[int] = []
 
+    @property
+    def ends(self) -> Calendar:
+        """What ends when, for those who only look."""
+        return self._ends
+
     def area(self, subnet: Subnet) -> Area:
         """What belongs to a subnet."""
         return self._areas[subnet.name]
@@ -337,17 +342,20 @@ class LeaseIndex:
             return
         if self.offer_of.get(offer.key) == address:
             del self.offer_of[offer.key]
-        lease = self.leases.get(address)
-        ends = lease is not None and lease.state != LeaseState.RELEASED
-        if (
-            lease is not None
-            and ends
-            and (lease.queued is not None or lease.expires == inf)
-        ):
-            return  # it comes back when that lease ends
+        if self.comes_back(address):
+            return
         area = self.area_of(address)
         if area is not None:
             area.free.give_back(address)
+
+    def comes_back(self, address: int) -> bool:
+        """Whether an address is given back when its lease ends, and not before."""
+        lease = self.leases.get(address)
+        return (
+            lease is not None
+            and lease.state != LeaseState.RELEASED
+            and (lease.queued is not None or lease.expires == inf)
+        )
 
     def lapse(self, area: Area, when: float) -> None:
         """Drop the offers that nobody took in time."""

@@ -107,6 +107,13 @@ class Deadline(Around):
         """How many answers it owes; how many were late, or not asked for."""
         return {"waiting": self._owed, **self._figures}
 
+    def refusal(self, client: Client, when: float) -> tuple[Silence, str] | None:
+        """See `Around.refusal`."""
+        if self._owed >= self._most:
+            words = f"the storage is busy: it owes {self._owed} answers (outstanding)"
+            return Silence.STORAGE_BUSY, words
+        return super().refusal(client, when)
+
     def stop(self) -> None:
         """See `Around.stop`: nobody is hurried any more."""
         super().stop()

@@ -27,7 +27,7 @@ from ..lease import (
     Silence,
     format_holder,
 )
-from .granting import Granting
+from .explaining import Explaining
 from .index import Area
 
 
@@ -40,7 +40,7 @@ RESERVED_DECLINE_HOLD = 600
 
 
 @implementer(IStorage)
-class PoolStorage(Granting):
+class PoolStorage(Explaining):
     """Static and dynamic addresses in one pool.
 
     Override `reservation_for` to ask another system who a client is.  See `PoolState`
@@ -49,24 +49,11 @@ class PoolStorage(Granting):
 
     # --- IStorage -----------------------------------------------------------------
 
-    def reservation_for(self, client: Client) -> Any:
-        """The reservation of a client, or None: it gets a dynamic address.
-
-        Or a `Silence`: it is not answered at all; or `Refused`: it is not answered, and
-        what it has is ended by a NAK.  May be an ``async def`` or return a Deferred.
-        """
-        found = None
-        if self.reserved:
-            self.forget_ended(self.now)
-            previous = self.index.of_client(client.key, client.subnets)
-            found = self.reserved.for_client(client, previous, self.now)
-        if found is None and self.members is not None:
-            return self.members.reservation_for(client)
-        return found
-
     def offer(self, client: Client, when: float) -> Any:
         """See `IStorage.offer`; the order is that of RFC 2131 section 4.3.1."""
         self.recognise(client, when)
+        if self.reserved:
+            self.forget_ended(when)
         found = self.reservation_for(client)
         if found is None:
             return self._offer(client, when, None)
@@ -75,6 +62,8 @@ class PoolStorage(Granting):
     def commit(self, client: Client, address: int, when: float) -> Any:
         """See `IStorage.commit`."""
         self.recognise(client, when)
+        if self.reserved:
+            self.forget_ended(when)
         found = self.reservation_for(client)
         if found is None:
             return self._commit(client, address, when, None)
@@ -85,6 +74,8 @@ class PoolStorage(Granting):
     def configure(self, client: Client, when: float) -> Any:
         """See `IStorage.configure`."""
         self.recognise(client, when)
+        if self.reserved:
+            self.forget_ended(when)
         found = self.reservation_for(client)
         return self.once_known(found, client, lambda r: (r and r.settings) or _NOTHING)
 
@@ -247,43 +238,6 @@ class PoolStorage(Granting):
         if index.of_client(client.key, client.subnets) is not None:
             # "If the client's notion of its IP address is not correct …"
             return Refused("another address is yours")
-        return None
-
-    def _has_another(self, client: Client, address: int, when: float) -> bool:
-        """Whether a client asks for an address that it has left for another.
-
-        It may be a REQUEST that was long on its way, or the repetition of one; to grant
-        it would end the lease that the client uses now.  Nobody is offered another
-        address without a reason, and then the offer is known.
-        """
-        index = self.index
-        current = index.of_client(client.key, client.subnets)
-        if current is None or current.address == address or not current.bound(when):
-            return False
-        offer = index.offers.get(address)
-        return offer is None or offer.key != client.key
-
-    def _refusal(
-        self,
-        client: Client,
-        lease: Lease | None,
-        address: int,
-        when: float,
-        reservation: Reservation | None,
-        *,
-        mine: bool,
-    ) -> Refused | None:
-        """Why a client may not have an address that somebody else has; or None."""
-        owner = self.reserved.by_address.get(address)
-        if owner is not None and owner.expires > when and owner is not reservation:
-            if not mine or lease is None or lease.expires - when < 1:
-                return Refused("reserved for another client")
-            return None
-        if lease is not None and lease.held(when) and not mine:
-            return Refused("in use by another client")
-        offer = self.index.offers.get(address)
-        if offer is not None and offer.key != client.key and offer.expires > when:
-            return Refused("offered to another client")
         return None
 
     def _yield_to(

@@ -132,6 +132,14 @@ class ReservationIndex:
                 found.append(each)
         return found
 
+    def ending(self, when: float) -> list[Reservation]:
+        """What `ended` would find; nothing changes."""
+        found = []
+        for _, _, each in sorted(row for row in self._lifetimes if row[0] <= when):
+            if each not in found and each in self._by_who.get(each.who, ()):
+                found.append(each)
+        return found
+
     def page(
         self,
         after: Place | None,

@@ -18,19 +18,33 @@ from .choosing import Choosing
 class Waiting(Choosing):
     """The part of a pool that may have to wait: for another system, or for a probe."""
 
+    def reservation_for(self, client: Client) -> Any:
+        """The reservation of a client, or None: it gets a dynamic address.
+
+        Or a `Silence`: it is not answered at all; or `Refused`: it is not answered, and
+        what it has is ended by a NAK.  May be an ``async def`` or return a Deferred.
+        """
+        found = None
+        if self.reserved:
+            previous = self.index.of_client(client.key, client.subnets)
+            found = self.reserved.for_client(client, previous, self.now)
+        if found is None and self.members is not None:
+            return self.members.reservation_for(client)
+        return found
+
     def once_known(
         self, found: Any, client: Client, step: Callable[[Reservation | None], Any]
     ) -> Any:
         """Take a step when `reservation_for` has answered."""
         if found is None or found.__class__ is Reservation:
-            return self._once_silent(client, _checked(found), step)
+            return self._once_silent(client, checked(found), step)
         if isinstance(found, Refused | Silence):
             return found
         if isinstance(found, CoroutineType):
             found = Deferred.fromCoroutine(found)
         if not isinstance(found, Deferred):
-            return _checked(found)
-        return found.addCallback(lambda r: self._once_silent(client, _checked(r), step))
+            return checked(found)
+        return found.addCallback(lambda r: self._once_silent(client, checked(r), step))
 
     def _once_silent(
         self,
@@ -79,7 +93,7 @@ class Waiting(Choosing):
         )
 
 
-def _checked(found: Any) -> Any:
+def checked(found: Any) -> Any:
     """What `reservation_for` has answered, if it is something that it may."""
     if found is None or isinstance(found, Refused | Silence):
         return found
