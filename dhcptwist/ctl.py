@@ -19,6 +19,7 @@ from .control import (
     explain_actions,
     identity_actions,
     probe,
+    reload_actions,
     replace_actions,
     tables,
 )
@@ -212,6 +213,7 @@ COMMANDS = (
     acting.COMMANDS
     | explain_actions.COMMANDS
     | identity_actions.COMMANDS
+    | reload_actions.COMMANDS
     | replace_actions.COMMANDS
 )
 

@@ -36,6 +36,7 @@ class Heartbeat:
         limited: The limits around it; they are told of steps.
 
     Attributes:
+        limited: The limits around it.
         stalls: How often nothing was heard for more than `LONGEST_STALL`.
     """
 
@@ -44,7 +45,7 @@ class Heartbeat:
         self.clock = clock
         self.stalls = 0
         self._storage: Any = IClockListener(storage, None)
-        self._limited = limited
+        self.limited = limited
         self._loops: list[LoopingCall] = []
         self._looked = 0.0
         self._tick_failed = False
@@ -73,7 +74,7 @@ class Heartbeat:
         by = self.clock.step()
         if by:
             _log.warn("The wall clock was set by {by:.0f} seconds", by=by)
-            self._limited.clock_stepped(by)
+            self.limited.clock_stepped(by)
             if self._storage is not None:
                 moved: Deferred[None] = maybeDeferred(self._storage.clock_stepped, by)
                 moved.addErrback(

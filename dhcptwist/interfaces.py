@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from .client import Client
     from .lease import Event, Lease, Reservation, Verdict
-    from .network import Subnet
+    from .network import Network, Subnet
 
 
 class WrongAnswer(TypeError):  # noqa: N818 - it says what it is
@@ -321,6 +321,36 @@ class IStorageService(Interface):
 
     def stop() -> Deferred[None] | None:
         """Finish what is under way and close."""
+
+
+class INetworkListener(Interface):
+    """A storage that keeps the subnets it was made with, or the file's reservations.
+
+    One that looks at ``client.subnets`` alone needs none of this: a client's subnets are
+    always those that the configuration has when it asks.
+    """
+
+    def network_changed(
+        network: Network,
+        added: Sequence[Reservation],
+        removed: Sequence[Reservation],
+        when: float,
+    ) -> Deferred[None] | None:
+        """The configuration was read again: have these subnets from now on.
+
+        What it returns has been done, or will be when its Deferred fires; until then
+        packets come with the old subnets, and with the new ones right after.  If it
+        raises, or its Deferred fails, everything must be as it was: the old
+        configuration stays in force, and whoever asked is told why.
+
+        An answer that is still under way may be about a subnet that is no more.
+
+        Args:
+            network: All subnets and classes there are.
+            added: Reservations that are new in the configuration.
+            removed: Those that have gone from it; one that was changed is in both.
+            when: Now.
+        """
 
 
 class IClockListener(Interface):

@@ -303,6 +303,10 @@ class Verdict:
     until: float | None = None
 
 
+#: The source of the configuration's own reservations, which nobody else may use.
+FILE = "file"
+
+
 @dataclass(frozen=True, slots=True)
 class Reservation:
     """An address (or only settings) that belongs to one client.
@@ -331,7 +335,7 @@ class Reservation:
     remote_id: bytes = b""
     hostname: str = ""
     settings: Settings | None = None
-    source: str = "file"
+    source: str = FILE
     on_conflict: OnConflict = OnConflict.WAIT
     expires: float = inf
 

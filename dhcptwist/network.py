@@ -188,6 +188,12 @@ class Network:
         classes: Settings by the name of the class that has them.
         unknown_class: Is called with the name of a class that a storage names and that
             is not there, once for each.
+
+    Attributes:
+        by_name: The subnets by their names.
+        addresses: Our own.
+        cidrs: The networks of the subnets.
+        selectable: Whether clients may choose one of the subnets (RFC 3011).
     """
 
     def __init__(
@@ -203,6 +209,7 @@ class Network:
         self.addresses = frozenset(
             address for mine in (interfaces or {}).values() for address in mine
         )
+        self.cidrs = frozenset(subnet.cidr for subnet in self.subnets)
         self.selectable = any(subnet.selectable for subnet in self.subnets)
         self._sorted = sorted(self.subnets, key=lambda each: each.network)
         self._starts = [subnet.network for subnet in self._sorted]

@@ -17,6 +17,7 @@ from . import __version__
 from .client import Client
 from .clock import SteadyClock
 from .config import Config
+from .config.plan import Plan
 from .control.answering import ControlServer
 from .control.listening import listen
 from .exchanges import Responder
@@ -24,6 +25,7 @@ from .heartbeat import Heartbeat
 from .interfaces import IReservations, IStorage, IStorageService
 from .lease import Silence
 from .network import Network, Via
+from .reloading import Reloading, Source
 from .storage.limits import limited
 from .storage.make import StorageContext, make_storage
 from .transport.counters import Counters
@@ -52,8 +54,11 @@ class DHCPService(Service):
         reactor: The reactor.
         config: What to serve.
         storage: Who decides; by default the one that ``config.storage`` names.
+        source: Where `reload` finds the configuration: a file's path, or a function that
+            gives one; None if it is always given.
 
     Attributes:
+        config: What is served; after a `reload`, the new one.
         counters: What happened to packets.
         network: The subnets, once the sockets are open.
         storage: Who decides, likewise; packets ask it within the limits of ``[storage]``.
@@ -64,7 +69,12 @@ class DHCPService(Service):
     """
 
     def __init__(
-        self, reactor: Any, config: Config, storage: IStorage | None = None
+        self,
+        reactor: Any,
+        config: Config,
+        storage: IStorage | None = None,
+        *,
+        source: Source | None = None,
     ) -> None:
         if storage is not None and not IStorage.providedBy(storage):
             raise TypeError(
@@ -86,6 +96,9 @@ class DHCPService(Service):
         self._limited: Any = None
         self._heartbeat: Heartbeat | None = None
         self._began = 0.0
+        self._interfaces: dict[str, list[int]] = {}
+        self._control: ControlServer | None = None
+        self._reloading = Reloading(self, source)
 
     # --- starting -----------------------------------------------------------------
 
@@ -118,10 +131,8 @@ class DHCPService(Service):
             raise
 
     def _bind(self) -> None:
-        interfaces = choose_interfaces(self.config.interfaces)
-        self.network = Network(
-            self.config.subnets, interfaces, self.config.classes, _unknown_class
-        )
+        interfaces = self._interfaces = choose_interfaces(self.config.interfaces)
+        self.network = self.network_for(self.config)
         self._prober = self._privileged(
             lambda: Prober(self.reactor, self.network, interfaces)
         )
@@ -156,12 +167,7 @@ class DHCPService(Service):
 
     def _bind_interface(self, name: str, addresses: list[int]) -> None:
         port = self.config.port
-        link = self.network.link_of_interface(name)
-        # Clients know us by the address that is on their network.
-        mine = next(
-            (a for a in addresses if any(subnet.contains(a) for subnet in link)),
-            addresses[0],
-        )
+        mine = self._known_as(name)
         frames = None
         if name != "lo":
             frames = self._privileged(lambda: PacketSocket(name, mine, port))
@@ -176,6 +182,15 @@ class DHCPService(Service):
                 frames=frames is not None,
             )
             self._sockets.append((open_socket(name, address, port), via, frames))
+
+    def _known_as(self, name: str) -> int:
+        """Clients know us by the address that is on their network."""
+        addresses = self._interfaces[name]
+        link = self.network.link_of_interface(name)
+        return next(
+            (a for a in addresses if any(subnet.contains(a) for subnet in link)),
+            addresses[0],
+        )
 
     @staticmethod
     def _privileged(make: Callable[[], T]) -> T | None:
@@ -214,24 +229,26 @@ class DHCPService(Service):
         """Open the control channel, and say where the server is to be found."""
         control, state = self.config.control, self.config.state
         if control.listen:
-            self.control_port = await listen(
-                self.reactor,
-                control,
-                state,
-                ControlServer(
-                    self.storage,
-                    self.network,
-                    self.clock,
-                    self.status,
-                    control.roles,
-                    reactor=self.reactor,
-                    responder=responder,
-                    vias=[via for _, via, _ in self._sockets],
-                    limits=self._refusal,
-                ),
-                [socket.gethostname(), *self._addresses()],
+            self._control = ControlServer(
+                self.storage,
+                self.network,
+                self.clock,
+                self.status,
+                control.roles,
+                reactor=self.reactor,
+                reload=self._reloading.asked if self._reloading.has_source else None,
+                responder=responder,
+                vias=[via for _, via, _ in self._sockets],
+                limits=self._refusal,
             )
-        target = self._probe_target()
+            names = [socket.gethostname(), *self._addresses()]
+            self.control_port = await listen(
+                self.reactor, control, state, self._control, names
+            )
+        self._write_probe_target()
+
+    def _write_probe_target(self) -> None:
+        target, state = self._probe_target(), self.config.state
         if target and state.is_dir():
             # For `dhcpctl probe`.
             (state / "probe").write_text(target + "\n", encoding="utf-8")
@@ -300,6 +317,67 @@ class DHCPService(Service):
         )
         return refusal
 
+    async def reload(
+        self, config: Config | None = None, *, by: str = "", only_plan: bool = False
+    ) -> Plan:
+        """Serve another configuration from the next packet on.
+
+        What needs a restart stays as it is, and is told; everything else is in force
+        when this returns, or nothing is: whatever is raised, the old one stays.
+
+        Args:
+            config: The new one; by default it is read from where the first came from.
+            by: Who wants it, for the log.
+            only_plan: Change nothing, and say what would be.
+
+        Raises:
+            ConfigError: It has mistakes; all of them.
+            CannotReload: The server is not serving, or the configuration is nowhere to
+                be found.
+        """
+        return await self._reloading.run(config, by, only_plan=only_plan)
+
+    @property
+    def is_serving(self) -> bool:
+        """Whether it has started, and does not stop yet."""
+        return bool(self.running) and bool(self._ports)
+
+    def network_for(self, config: Config) -> Network:
+        """The subnets of a configuration, on the interfaces that are served."""
+        return Network(config.subnets, self._interfaces, config.classes, _unknown_class)
+
+    def change(self, config: Config, network: Network) -> None:
+        """Have these from now on; `reload` calls it, and the storage has them already."""
+        assert self.storage is not None
+        self.config, self.network = config, network
+        self._limited = limited(
+            self.storage, config.around, self.reactor, self._limited
+        )
+        if self._heartbeat is not None:
+            self._heartbeat.limited = self._limited
+        if self._prober is not None:
+            self._prober.network = network
+        if self._control is not None:
+            self._control.serve(network, config.control.roles)
+        responder = Responder(network, authoritative=config.authoritative)
+        found = []
+        for (sock, via, frames), (_, protocol) in zip(
+            self._sockets, self._ports, strict=True
+        ):
+            protocol.responder = responder
+            protocol.storage = self._limited
+            mine = self._known_as(via.interface)
+            protocol.be_known_as(mine)
+            if frames is not None:
+                frames.speak_as(mine)
+            found.append((sock, protocol.via, frames))
+        self._sockets = found
+        try:
+            self._write_probe_target()
+        except OSError as error:
+            # With the rights of now it may not be ours to write.
+            _log.warn("For dhcpctl probe nothing has changed: {why}", why=str(error))
+
     # --- stopping -----------------------------------------------------------------
 
     def stopService(self) -> Deferred[None]:
@@ -312,7 +390,7 @@ class DHCPService(Service):
             self._heartbeat.stop()
         if self.control_port is not None:
             await maybeDeferred(self.control_port.stopListening)
-            self.control_port = None
+            self.control_port = self._control = None
         # What the storage has under way is still answered: its ACKs are true.
         for _, protocol in self._ports:
             protocol.stop_hearing()

@@ -7,14 +7,17 @@ import gc
 import os
 import sys
 from importlib.resources import files
+from pathlib import Path
 from typing import Any, ClassVar
 
 from twisted.application.service import IService
+from twisted.internet.defer import Deferred
 from twisted.python import usage
 from twisted.python.failure import Failure
 
 from .clock import steady_timers
 from .config import Config, ConfigError, load
+from .hangup import Hangup
 from .service import DHCPService
 from .storage.make import check_storage
 from .storage.sqlite_schema import StorageUnusable
@@ -67,7 +70,14 @@ _REASONS = (CannotServe, OSError, StorageUnusable, ValueError)
 
 
 class _Served(DHCPService):
-    """Ends the process with one sentence where an embedding program gets an error."""
+    """Ends the process with one sentence where an embedding program gets an error.
+
+    It also reads its configuration again at SIGHUP, which is the process's to have.
+    """
+
+    def __init__(self, reactor: Any, config: Config, path: Path) -> None:
+        super().__init__(reactor, config, source=path)
+        self._hangup = Hangup(reactor, self.reload)
 
     def privilegedStartService(self) -> None:
         """See `DHCPService`."""
@@ -76,11 +86,17 @@ class _Served(DHCPService):
     def startService(self) -> None:
         """See `DHCPService`."""
         _or_exit(super().startService)
+        self._hangup.listen()
         # What is there now stays: the collector need not look at it again and again;
         # and a packet leaves no cycles behind, so it need not look often.
         gc.collect()
         gc.freeze()
         gc.set_threshold(100_000, 20, 100)
+
+    def stopService(self) -> Deferred[None]:
+        """See `DHCPService`."""
+        self._hangup.ignore()
+        return super().stopService()
 
     def _could_not_start(self, failure: Failure) -> None:
         """A process that does not serve ends."""
@@ -113,5 +129,6 @@ def makeService(options: Options) -> IService:
 
     steady_timers(reactor)
     config: Config = options["parsed"]
-    service: IService = _Served(reactor, config)
+    # Whole, for a daemon may be elsewhere when it is read again.
+    service: IService = _Served(reactor, config, Path(options["config"]).absolute())
     return service

@@ -258,7 +258,7 @@ class LeftOut(MemoryStorage):
         found = answer(done)
         if any(isinstance(each, Exception) for each in found):
             for each in removed:
-                self._take_out(each)
+                self.take_out(each)
         return succeed(found)
 
 
@@ -367,6 +367,46 @@ class Hangs(MemoryStorage):
 
     def configure(self, client, when):
         return Deferred()
+
+
+class OldPools(MemoryStorage):
+    """Is deaf to another configuration."""
+
+    def network_changed(self, network, added, removed, when):
+        return None
+
+
+class LosesLeases(MemoryStorage):
+    """Throws away the leases of a subnet that goes."""
+
+    def network_changed(self, network, added, removed, when):
+        for address in list(self.index.leases):
+            if network.subnet_of(address) is None:
+                del self.index.leases[address]
+        super().network_changed(network, added, removed, when)
+
+
+class KeepsReservations(MemoryStorage):
+    """Keeps what has gone from the configuration."""
+
+    def network_changed(self, network, added, removed, when):
+        super().network_changed(network, added, (), when)
+
+
+class PushedWins(MemoryStorage):
+    """Takes no reservation of the configuration that a pushed one is in the way of."""
+
+    def network_changed(self, network, added, removed, when):
+        free = [r for r in added if not self.reservation_of(r.address, r.who)]
+        super().network_changed(network, free, removed, when)
+
+
+class PushedIsLost(MemoryStorage):
+    """Forgets a pushed reservation that has to give way."""
+
+    def network_changed(self, network, added, removed, when):
+        super().network_changed(network, added, removed, when)
+        self.aside = []
 
 
 class TellsTwice(MemoryStorage):

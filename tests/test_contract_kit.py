@@ -133,7 +133,13 @@ def test_what_is_not_provided_is_passed_over():
     reasons = passed_over(contract)
     assert set(reasons.values()) == {
         f"Stranger does not provide {interface}"
-        for interface in ("IReservations", "ILeases", "IHistory", "IClockListener")
+        for interface in (
+            "IReservations",
+            "ILeases",
+            "IHistory",
+            "IClockListener",
+            "INetworkListener",
+        )
     }
     assert len(reasons) < len(rules(contract)) / 2
 
@@ -208,13 +214,19 @@ MUTANTS = [
     (mutants.TellsTwice, "events"),
     (mutants.TellsNothing, "events"),
     (mutants.TellsForever, "events"),
+    (mutants.OldPools, "pools_that_change"),
+    (mutants.OldPools, "subnets_that_come_and_go"),
+    (mutants.LosesLeases, "subnets_that_come_and_go"),
+    (mutants.KeepsReservations, "reservations_that_change"),
+    (mutants.PushedWins, "a_pushed_reservation_gives_way"),
+    (mutants.PushedIsLost, "a_pushed_reservation_gives_way"),
     (mutants.Thinks, "many_ask_before_anybody_is_answered"),
     (mutants.Together, "storages_do_not_share"),
 ]
 
 
 @pytest.mark.parametrize(
-    ("mutant", "rule"), MUTANTS, ids=[mutant.__name__ for mutant, _ in MUTANTS]
+    ("mutant", "rule"), MUTANTS, ids=[f"{m.__name__}-{rule}" for m, rule in MUTANTS]
 )
 def test_mutants_are_caught(mutant, rule):
     """Each by the rule that is about what it does wrong."""

@@ -1599,6 +1599,8 @@ class TestOnTheWire:
             "ReservedByOther": b"RESERVED_BY_OTHER",
             "RevisionChanged": b"REVISION_CHANGED",
             "NotSupported": b"NOT_SUPPORTED",
+            "TooMany": b"TOO_MANY",
+            "InvalidConfiguration": b"INVALID_CONFIGURATION",
             "StorageFailed": b"STORAGE_FAILED",
         }
 

@@ -24,7 +24,7 @@ HOUSE = "dhcptwist"
 ROOMS = (
     "__init__ < wire < lease < explanation < optionset < network < client < interfaces"
     " < replies < exchanges < forecast < origins < config < clock, plugins < storage < transport < leasefiles"
-    " < control < heartbeat < service < tap < ctl < testing"
+    " < control < heartbeat < affected < reloading < service, hangup < tap < ctl < testing"
 )
 
 # The same inside a room.  Modules that are not named here may stand anywhere in their
@@ -40,9 +40,9 @@ INSIDE = {
     "storage": "pool < memory < sqlite < postgresql < http < limits",
     "transport": "sockets, frames < protocol",
     "control": (
-        "errors < fields < reservation_commands < commands < tls < issued, connecting < caller < answering"
-        " < history, importing, identities, explaining < server"
-        " < connections < listening, client < acting, identity_actions, explain_actions"
+        "errors < fields < reservation_commands < commands < tls < issued, connecting < caller, allowance < answering"
+        " < history, importing, identities, explaining, reloading < server"
+        " < connections < listening, client < acting, identity_actions, explain_actions, reload_actions"
     ),
 }
 

@@ -771,6 +771,85 @@ class TestAround:
         assert left_of(found) == WHOLE - 603
 
 
+class TestOtherLimits:
+    """The [storage] section changes while requests are under way."""
+
+    def test_deadline(self, clock):
+        """What comes next has the new time, and the new place in the queue."""
+        slow = Slow()
+        before = limited(slow, StorageConfig(deadline=3.0, outstanding=1), clock)
+        first = ask(before)
+        assert ask(before) == [BUSY]
+        outer = limited(slow, StorageConfig(deadline=5.0, outstanding=2), clock, before)
+        second = ask(outer)
+        assert ask(outer) == [BUSY]
+        clock.advance(3)
+        assert (first, second) == ([LATE], [])
+        clock.advance(2)
+        assert second == [LATE]
+        for each in slow.asked:
+            each.callback(None)
+        assert outer.figures()["waiting"] == 0
+        outer.stop()
+        assert not clock.getDelayedCalls()
+
+    def test_stale_remembers(self, clock):
+        """What was granted before still holds when the storage is gone afterwards."""
+        pool = Pool()
+        before = limited(pool, StorageConfig(stale=True), clock)
+        ask(before, "commit", A)
+        other = StorageConfig(stale=True, client_limit=RATE)
+        outer = limited(pool, other, clock, before)
+        pool.gone = Silence.STORAGE_FAILED
+        assert left_of(ask(outer, "commit", A, when=1600.0)) == WHOLE - 600
+
+    def test_stale_from_now_on(self, clock):
+        """Where there was no fallback there is one, which looks at what is shown."""
+        memory = Held(NET)
+        address = bound(memory, A).address
+        before = limited(memory, StorageConfig(), clock)
+        outer = limited(memory, StorageConfig(stale=True), clock, before)
+        memory.gone = Silence.STORAGE_FAILED
+        assert left_of(ask(outer, "commit", A, address, 1600.0)) == WHOLE - 600
+
+    def test_stale_while_something_is_under_way(self, clock):
+        """What is shown then may never be on disk: it is not taken for promised."""
+        memory = Held(NET)
+        address = bound(memory, A).address
+        memory.gone = Deferred()
+        before = limited(memory, StorageConfig(), clock)
+        ask(before, "commit", B, address + 1)
+        outer = limited(memory, StorageConfig(stale=True), clock, before)
+        memory.gone = succeed(Silence.STORAGE_FAILED)
+        found = ask(outer, "commit", A, address, 1600.0)
+        assert found == [Silence.STORAGE_FAILED]
+        outer.stop()
+
+    def test_no_fallback_any_more(self, clock):
+        """It is gone with what it knew."""
+        pool = Pool()
+        before = limited(pool, StorageConfig(stale=True), clock)
+        outer = limited(pool, StorageConfig(), clock, before)
+        assert type(outer) is Deadline
+
+    @pytest.mark.parametrize("key", ["client_limit", "port_limit"])
+    def test_flood(self, clock, key):
+        """The same limit goes on counting; another begins anew."""
+        port = FakeClient(options={82: option_82.join({1: b"eth1"})})
+        once, twice = Rate(1, 60.0), Rate(2, 60.0)
+        slow = Slow(Lease(FIRST))
+        before = limited(slow, StorageConfig(**{key: once}), clock)
+        assert ask(before, who=port) != [Silence.FLOOD]
+        same = StorageConfig(deadline=9.0, **{key: once})
+        outer = limited(slow, same, clock, before)
+        assert ask(outer, who=port) == [Silence.FLOOD]
+        assert next(iter(outer.figures().values())) == 1
+        other = limited(slow, StorageConfig(**{key: twice}), clock, outer)
+        assert ask(other, who=port) != [Silence.FLOOD]
+        none = limited(slow, StorageConfig(), clock, other)
+        assert type(none) is Deadline
+
+
 class TestPackets:
     """A whole server, packets in and packets out, whose storage has a bad day."""
 

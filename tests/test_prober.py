@@ -164,6 +164,23 @@ def icmp(sender, kind=0, options=b""):
     return head + addresses + options + bytes([kind]) + bytes(7)
 
 
+class TestOtherSubnets:
+    """The configuration is read again while something is asked."""
+
+    @pytest.mark.parametrize("comes", [True, False])
+    def test_asked_by_what_is_there(self, wires, comes):
+        """An address is asked for on the wire it is on by now, whatever was known before."""
+        lan = subnet(
+            "192.0.2.0/24", name="other", **({} if comes else {"interface": "no"})
+        )
+        wires.prober.network = Network([lan, HALL], INTERFACES)
+        wires.ask()
+        wires.begin()
+        assert [len(each.sent) for each in wires.arp] == [int(comes), 0]
+        assert len(wires.icmp.sent) == int(not comes)
+        wires.reactor.advance(PATIENCE)
+
+
 class TestSockets:
     """What is opened, and when it is listened to."""
 

@@ -14,7 +14,16 @@ from .ini import Problem
 
 #: The verbs that a role may have.
 VERBS = frozenset(
-    {"reserve", "cancel", "import", "list", "revoke", "status", "explain"}
+    {
+        "reserve",
+        "cancel",
+        "import",
+        "list",
+        "revoke",
+        "reload",
+        "status",
+        "explain",
+    }
 )
 
 
@@ -23,9 +32,11 @@ class ConfigError(ValueError):
 
     Attributes:
         problems: Every mistake, in the order of the file.
+        name: The file; empty if there is none.
     """
 
     def __init__(self, problems: list[Problem], name: str = "") -> None:
+        self.name = name
         self.problems = sorted(problems, key=lambda each: each.line)
         where = f"{name}: " if name else ""
         count = len(problems)
@@ -40,6 +51,19 @@ class ConfigError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
+class Rate:
+    """So many requests in so many seconds.
+
+    Attributes:
+        count: Requests that may come at once; as many come back in ``seconds``.
+        seconds: How long that takes.
+    """
+
+    count: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Role:
     """What the holder of a certificate may do.
 
@@ -47,11 +71,16 @@ class Role:
         name: The certificate's common name.
         verbs: Of `VERBS`.
         networks: Where; empty for everywhere.
+        sources: Whose reservations it may write, the first unless it says otherwise;
+            empty for those of its own name.
+        rate: How often it may ask; None for no limit.
     """
 
     name: str
     verbs: frozenset[str]
     networks: tuple[IPv4Network, ...] = ()
+    sources: tuple[str, ...] = ()
+    rate: Rate | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,19 +98,6 @@ class ControlConfig:
     certificate: str | None = None
     authority: str | None = None
     roles: tuple[Role, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Rate:
-    """So many requests in so many seconds.
-
-    Attributes:
-        count: Requests that may come at once; as many come back in ``seconds``.
-        seconds: How long that takes.
-    """
-
-    count: int
-    seconds: float
 
 
 @dataclass(frozen=True, slots=True)

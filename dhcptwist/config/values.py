@@ -12,7 +12,7 @@ from math import inf
 from typing import Any
 from urllib.parse import urlsplit
 
-from ..lease import parse_hardware, parse_identifier
+from ..lease import FILE, parse_hardware, parse_identifier
 from ..wire.codes import INFINITE, PROTOCOL_OPTIONS
 from ..wire.options import option_kind
 from .model import VERBS, Rate, Role
@@ -279,16 +279,38 @@ def parse_pool(text: str, network: IPv4Network) -> tuple[int, int]:
 
 
 def parse_role(name: str, text: str) -> Role:
-    """What a certificate's name may do, from ``VERB, VERB in NETWORK``."""
-    verbs_text, limited, networks_text = text.partition(" in ")
+    """What a certificate's name may do.
+
+    From ``VERB, VERB in NETWORK, NETWORK as SOURCE, SOURCE at COUNT per TIME``; what
+    follows the verbs may be left out, and stand in any order.
+    """
+    verbs_text, *rest = re.split(r"\s+(in|as|at)\s+", text)
+    said = list(zip(rest[::2], rest[1::2], strict=True))
+    parts = dict(said)
     verbs = frozenset(filter(None, re.split(r"[,\s]+", verbs_text.strip())))
     if not name or name == "admin":
         raise ValueError("a role needs a certificate's name; admin may do everything")
     if not verbs or not verbs <= VERBS:
         raise ValueError(f"verbs are {', '.join(sorted(VERBS))}")
+    if len(parts) < len(said):
+        raise ValueError("in, as and at may each be said once, with commas behind it")
     networks = tuple(
-        _network(each) for each in re.split(r"[,\s]+", networks_text.strip()) if each
+        _network(each) for each in re.split(r"[,\s]+", parts.get("in", "")) if each
     )
-    if limited and not networks:
+    if "in" in parts and not networks:
         raise ValueError("in which networks?")
-    return Role(name, verbs, networks)
+    sources = _sources(parts["as"]) if "as" in parts else ()
+    rate = parse_rate(parts["at"].strip()) if "at" in parts else None
+    return Role(name, verbs, networks, sources, rate)
+
+
+def _sources(text: str) -> tuple[str, ...]:
+    sources = tuple(dict.fromkeys(filter(None, map(str.strip, text.split(",")))))
+    if not sources:
+        raise ValueError("as which sources?")
+    for each in sources:
+        if each == FILE:
+            raise ValueError(f"{FILE} is the source of the [reservation]s here")
+        if len(each) > 64 or not each.isprintable():
+            raise ValueError(f"{each!r} is not 1 to 64 printable characters")
+    return sources

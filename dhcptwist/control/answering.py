@@ -6,9 +6,9 @@ An answer is a box of values that end at 65,535 bytes each, so lists come in pag
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from math import inf
-from typing import Any
+from typing import Any, TypeAlias
 
 from twisted.internet.defer import Deferred, fail, maybeDeferred
 from twisted.logger import Logger
@@ -16,14 +16,22 @@ from twisted.protocols import amp
 from twisted.python.failure import Failure
 
 from ..config import Role
+from ..config.plan import Plan
 from ..exchanges import Responder
 from ..forecast import Limits
 from ..interfaces import IHistory, ILeases, IReservations
 from ..lease import AddressInUse, Event, ReservationConflict
 from ..network import Network, Via
 from . import errors
+from .allowance import Allowance
 from .caller import Caller
-from .errors import CommandError, InvalidRequest, NotSupported, ReservedByOther
+from .errors import (
+    CommandError,
+    InvalidRequest,
+    NotSupported,
+    ReservedByOther,
+    TooMany,
+)
 from .holding import Holding
 from .issued import Identities
 from .recent import Recent
@@ -35,6 +43,10 @@ _log = Logger()
 #: Bytes and rows that the lists of one answer may have (an AMP value ends at 65,535).
 PAGE_BYTES = 48 << 10
 PAGE_LENGTH = 500
+
+
+#: Reads the configuration again, for whom; whether that is only to be planned.
+Reload: TypeAlias = "Callable[[str, bool], Coroutine[Any, Any, Plan]]"
 
 
 class ControlServer:
@@ -50,8 +62,10 @@ class ControlServer:
         responder: What opens messages; None if none can be explained.
         vias: The interfaces that are served.
         limits: See `foretell`.
+        reload: Reads the configuration again; None if nobody can.
 
     Attributes:
+        network, roles, reload: The same; others may take their place at any time.
         recent: What happened lately, for those who watch.
         identities: The certificates; `listening.listen` opens them.
         repeating: Requests with a key.
@@ -70,12 +84,16 @@ class ControlServer:
         responder: Responder | None = None,
         vias: Sequence[Via] = (),
         limits: Limits = lambda _client, _when: None,
+        reload: Reload | None = None,
     ) -> None:
         self.reactor = reactor
+        self.reload = reload
         self.network = network
         self.clock = clock
         self.status = status
-        self.roles = {role.name: role for role in roles}
+        self.roles: dict[str, Role] = {}
+        self._allowances: dict[str, Allowance] = {}
+        self.serve(network, roles)
         self.identities = Identities()
         self._storage = storage
         self._responder = responder
@@ -84,6 +102,36 @@ class ControlServer:
         self.recent = Recent(storage, reactor)
         self.repeating = Repeating(clock)
         self.holding = Holding(self.reserving, clock, reactor)
+
+    def serve(self, network: Network, roles: Iterable[Role]) -> None:
+        """Have these subnets and roles from now on."""
+        self.network = network
+        self.roles = {role.name: role for role in roles}
+        self._allowances = {
+            name: allowance
+            for name, allowance in self._allowances.items()
+            if name in self.roles and self.roles[name].rate == allowance.rate
+        }
+
+    def admit(self, role: Role) -> None:
+        """Count a command of a role.
+
+        Raises:
+            TooMany: It has had as many as it may for now.
+        """
+        rate = role.rate
+        if rate is None:
+            return
+        allowance = self._allowances.get(role.name)
+        if allowance is None:
+            allowance = self._allowances[role.name] = Allowance(rate)
+        wait = allowance.take(self.clock())
+        if wait:
+            raise TooMany(
+                f"{role.name!r} may ask {rate.count} times in {rate.seconds:.0f} s;"
+                f" again in {wait:.1f} s",
+                retry_after=wait,
+            )
 
     def reserving(self) -> Any:
         """The storage, if it can reserve."""
@@ -190,9 +238,22 @@ class Answering(amp.CommandLocator):
 
         Raises:
             NotPermitted: It may not.
+            TooMany: It may, but not now.
         """
         caller = self._caller()
         caller.must(verb)
+        return self.admitted(caller)
+
+    def admitted(self, caller: Caller | None = None) -> Caller:
+        """Who is calling, if it may do anything at all now.
+
+        Raises:
+            NotPermitted: Nobody that we know.
+            TooMany: It may, but not now.
+        """
+        caller = caller or self._caller()
+        if caller.role is not None:
+            self.server.admit(caller.role)
         return caller
 
 

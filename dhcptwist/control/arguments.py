@@ -74,6 +74,8 @@ def parser() -> argparse.ArgumentParser:
         help="who had it then: 14:03 (today), 2026-11-24 14:03, or with a zone, or @SECONDS",
     )
     _add_explain(add("explain", "what a client would be answered, and why"))
+    each = add("reload", "read the configuration again, and say what that changes")
+    each.add_argument("--plan", action="store_true", help="only say what it would")
     _add_identity(add("identity", "make, list and revoke identities; admin only"))
     return whole
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import socket
 import ssl
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from itertools import count
@@ -56,7 +57,7 @@ class _Line:
 
     def __init__(self, server: str, identity: Path | None, seconds: float) -> None:
         self._server = server
-        self._seconds = seconds
+        self.seconds = seconds
         self._unread = bytearray()
         self._numbers = count(1)
         self.told: deque[amp.AmpBox] = deque()
@@ -65,15 +66,17 @@ class _Line:
         except OSError as error:
             raise self._no_server(error) from error
 
-    def ask(self, command: type[amp.Command], given: dict[str, Any]) -> dict[str, Any]:
-        """Call a command, and wait for its answer."""
+    def ask(
+        self, command: type[amp.Command], given: dict[str, Any], seconds: float
+    ) -> dict[str, Any]:
+        """Call a command, and wait for its answer, as long as that."""
         box = command.makeArguments(given, None)
         number = b"%x" % next(self._numbers)
         box[amp.COMMAND] = command.commandName
         box[amp.ASK] = number
         self.send(box)
         while True:
-            answer = self.receive()
+            answer = self.receive(seconds)
             if answer.get(amp.ANSWER) == number:
                 found: dict[str, Any] = command.parseResponse(answer, None)
                 return found
@@ -93,12 +96,12 @@ class _Line:
         except OSError as error:
             raise self._no_server(error) from error
 
-    def receive(self, *, patient: bool = False) -> amp.AmpBox:
-        """The next box; ``patient``: however long it takes."""
+    def receive(self, seconds: float | None) -> amp.AmpBox:
+        """The next box, however long it takes if no time is given."""
         box = amp.AmpBox()
-        self._socket.settimeout(None if patient else self._seconds)
+        self._socket.settimeout(seconds)
         while key := self._string():
-            self._socket.settimeout(self._seconds)
+            self._socket.settimeout(self.seconds)
             box[key] = self._string()
         return box
 
@@ -176,12 +179,16 @@ class _Calls(ControlClient):
 
     def __init__(self, line: _Line) -> None:
         self.line = line
+        self._timeout = line.seconds
         self._server = line._server  # noqa: SLF001 - these two are one
 
     async def _ask(
-        self, command: type[amp.Command], given: dict[str, Any]
+        self, command: type[amp.Command], given: dict[str, Any], seconds: float
     ) -> dict[str, Any]:
-        return self.line.ask(command, given)
+        return self.line.ask(command, given, seconds)
+
+    async def _pause(self, seconds: float) -> None:
+        time.sleep(seconds)  # noqa: ASYNC251 - it blocks: that is what it is for
 
 
 def _now(
@@ -248,6 +255,7 @@ class BlockingClient:
     identities = _all(ControlClient.identities)
     revoke_identity = _now(ControlClient.revoke_identity)
     explain = _now(ControlClient.explain)
+    reload = _now(ControlClient.reload)
 
     def watch(
         self, after: int | None = None, kinds: list[str] | None = None
@@ -265,7 +273,7 @@ class BlockingClient:
     def _events(self, number: int) -> Iterator[dict[str, Any]]:
         line = self.calls.line
         while True:
-            box = line.told.popleft() if line.told else line.receive(patient=True)
+            box = line.told.popleft() if line.told else line.receive(None)
             told = commands.Events.parseArguments(box, None)
             if told.get("lost"):
                 lost = told["lost"]

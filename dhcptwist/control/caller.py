@@ -5,12 +5,9 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv4Network
 
 from ..config import Role
+from ..lease import FILE
 from .errors import InvalidRequest, NotPermitted
 from .tls import ADMIN
-
-
-#: The source of the configuration's own reservations, which nobody else may use.
-FILE = "file"
 
 
 class Caller:
@@ -20,12 +17,16 @@ class Caller:
         name: The common name of its certificate.
         role: Its role; None for nothing at all, unless it is ``admin``.
         serial: The number of its certificate; None if it has shown none.
+
+    Attributes:
+        name, role, serial: The same.
+        is_admin: Whether it may do everything.
     """
 
     def __init__(self, name: str, role: Role | None, serial: int | None = None) -> None:
         self.name = name
         self.serial = serial
-        self._role = role
+        self.role = role
         self.is_admin = name == ADMIN
 
     def must(self, verb: str) -> None:
@@ -34,22 +35,22 @@ class Caller:
         Raises:
             NotPermitted: It may not.
         """
-        if not self.is_admin and (self._role is None or verb not in self._role.verbs):
+        if not self.is_admin and (self.role is None or verb not in self.role.verbs):
             raise NotPermitted(f"{self.name!r} may not {verb} on this server")
 
     def reaches(self, address: int | None) -> bool:
         """Whether it may do what it may at this address; None for no address."""
-        if self.is_admin or self._role is None or not self._role.networks:
-            return self.is_admin or self._role is not None
+        if self.is_admin or self.role is None or not self.role.networks:
+            return self.is_admin or self.role is not None
         return address is not None and any(
-            IPv4Address(address) in network for network in self._role.networks
+            IPv4Address(address) in network for network in self.role.networks
         )
 
     def reaches_all(self, network: IPv4Network) -> bool:
         """Whether it may do what it may at every address of a network."""
-        if self.is_admin or self._role is None or not self._role.networks:
+        if self.is_admin or self.role is None or not self.role.networks:
             return self.reaches(None)
-        return any(network.subnet_of(each) for each in self._role.networks)
+        return any(network.subnet_of(each) for each in self.role.networks)
 
     def must_reach(self, address: int | None) -> None:
         """See that an address is within its networks.
@@ -63,18 +64,25 @@ class Caller:
             )
             raise NotPermitted(f"{self.name!r} may do nothing at {where}")
 
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Whose reservations it may write: its own, or its role's; ``admin`` any."""
+        if self.role is not None and self.role.sources:
+            return self.role.sources
+        return (self.name,)
+
     def source(self, wanted: str | None) -> str:
-        """The source it acts for: its own name, or any if it is ``admin``.
+        """The source it acts for: the first of its own, or any if it is ``admin``.
 
         Raises:
             NotPermitted: The source is another's, or the file's.
         """
-        wanted = wanted or self.name
+        wanted = wanted or self.sources[0]
         if wanted == FILE:
             raise NotPermitted(
                 "the reservations of the configuration file are changed in the file"
             )
-        if wanted == self.name:
+        if wanted in self.sources:
             return wanted
         if not self.is_admin:
             raise NotPermitted(f"{self.name!r} may not act as the source {wanted!r}")

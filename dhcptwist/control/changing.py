@@ -27,7 +27,7 @@ class ChangingAnswers(ReservingAnswers):
     @commands.ChangeReservations.responder
     async def change(self, **given: Any) -> dict[str, Any]:
         """See `commands.ChangeReservations`."""
-        caller = self._caller()
+        caller = self.admitted()
         return await self.server.repeating.once(
             caller.name,
             "ChangeReservations",

@@ -21,6 +21,7 @@ from .connecting import (
 from .errors import (
     AddressInUse,
     CommandError,
+    InvalidConfiguration,
     InvalidRequest,
     NotFound,
     NotPermitted,
@@ -28,6 +29,7 @@ from .errors import (
     ReservedByOther,
     RevisionChanged,
     StorageFailed,
+    TooMany,
 )
 from .reservation_calls import Changed, Replaced, ReservationCalls, Verdict
 from .watch import Watch
@@ -38,6 +40,7 @@ __all__ = [
     "Changed",
     "CommandError",
     "ControlClient",
+    "InvalidConfiguration",
     "InvalidRequest",
     "NoServer",
     "NotAccepted",
@@ -48,11 +51,16 @@ __all__ = [
     "ReservedByOther",
     "RevisionChanged",
     "StorageFailed",
+    "TooMany",
     "Verdict",
     "Watch",
     "WrongServer",
     "connect",
 ]
+
+
+#: Seconds that a large configuration may take to be read and compared.
+RELOAD_TIME = 60.0
 
 
 async def connect(
@@ -142,8 +150,9 @@ class ControlClient(ReservationCalls):
         """
         before = None
         while True:
-            answer = await self._call(
+            answer = await self._page(
                 commands.LeaseHistory,
+                first=before is None,
                 address=address,
                 hardware=hardware,
                 client_id=client_id,
@@ -239,11 +248,27 @@ class ControlClient(ReservationCalls):
         explanation: dict[str, Any] = answer["explanation"]
         return explanation
 
+    async def reload(self, *, plan: bool = False) -> dict[str, Any]:
+        """Have the server read its configuration again; see `commands.Reload`.
+
+        Args:
+            plan: Change nothing, and say what would be.
+
+        Raises:
+            InvalidConfiguration: It has mistakes; the old one is in force.
+        """
+        result: dict[str, Any] = (
+            await self._call(commands.Reload, plan=plan or None, _timeout=RELOAD_TIME)
+        )["result"]
+        return result
+
     async def status(self) -> dict[str, Any]:
         """What the server is and does, in numbers."""
         answer = await self._call(commands.Status)
         status: dict[str, Any] = answer["status"]
         while answer.get("next"):
-            answer = await self._call(commands.Status, after=answer["next"])
+            answer = await self._page(
+                commands.Status, first=False, after=answer["next"]
+            )
             status["subnets"] |= answer["status"]["subnets"]
         return status

@@ -213,6 +213,25 @@ class Status(amp.Command):
     errors = ERRORS
 
 
+class Reload(amp.Command):
+    """Read the configuration again; or, with ``plan``, only say what that would do.
+
+    ``result`` has applied; source: the file, or empty; changes: each with section, what
+    (added, removed, changed) and keys, each with key, old and new (null for none);
+    restart: the same of what needs a restart, and is as it was until then; notes; and
+    four kinds of who is affected, each with count and named, the first of them:
+    stranded (leases that cannot be renewed any more), moved (clients that are sent to an
+    address now reserved for them), waiting (reservations whose address another client
+    has), conflicts (pushed reservations that the file's are in the way of).  ``left_out``
+    is how many changes did not fit into the answer.
+    """
+
+    commandName = b"Reload"
+    arguments: ClassVar = [(b"plan", amp.Boolean(optional=True))]
+    response: ClassVar = [(b"result", JSON())]
+    errors = ERRORS
+
+
 class NewIdentity(amp.Command):
     """Make a certificate for a name; for ``admin`` only.
 

@@ -105,6 +105,25 @@ class StorageFailed(CommandError):  # noqa: N818
     code = b"STORAGE_FAILED"
 
 
+class TooMany(CommandError):  # noqa: N818
+    """The role has asked as often as it may for now; nothing was done.
+
+    Carries ``retry_after``: the seconds after which it may ask again.
+    """
+
+    code = b"TOO_MANY"
+
+
+class InvalidConfiguration(CommandError):  # noqa: N818
+    """The configuration has mistakes; the old one is in force.
+
+    Carries ``source`` (the file's name, or empty), ``count`` and ``problems``: each with
+    line, section, key and reason, as many as one answer can hold.
+    """
+
+    code = b"INVALID_CONFIGURATION"
+
+
 #: What every command may fail with, by its code.
 ERRORS: dict[type[Exception], bytes] = {
     error: error.code
@@ -117,5 +136,7 @@ ERRORS: dict[type[Exception], bytes] = {
         RevisionChanged,
         NotSupported,
         StorageFailed,
+        TooMany,
+        InvalidConfiguration,
     )
 }

@@ -7,12 +7,12 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from ..lease import FILE
 from ..wire.capture import CaptureError, MissingReader, captured, is_capture
 from ..wire.codes import BOOTREQUEST, INFINITE
 from ..wire.dumps import datagrams
 from ..wire.message import printable
 from . import tables
-from .caller import FILE
 from .client import ControlClient
 from .errors import CommandError
 from .explained import SILENCE, UNKNOWN

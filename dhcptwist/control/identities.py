@@ -6,7 +6,7 @@ from typing import Any
 
 from twisted.logger import Logger
 
-from ..config import Role
+from ..config.written import role_text
 from . import commands
 from .answering import PAGE_BYTES, Answering, fitting, page_length, paged
 from .caller import Caller
@@ -91,12 +91,5 @@ class IdentityAnswers(Answering):
 
     def _fields(self, each: Identity) -> dict[str, Any]:
         role = self.server.roles.get(each.name)
-        words = None if role is None else _words(role)
+        words = None if role is None else role_text(role)
         return identity_fields(each, "everything" if each.name == ADMIN else words)
-
-
-def _words(role: Role) -> str:
-    """A role as it stands in the ini file."""
-    verbs = ", ".join(sorted(role.verbs))
-    networks = ", ".join(map(str, role.networks))
-    return f"{verbs} in {networks}" if networks else verbs

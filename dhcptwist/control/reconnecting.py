@@ -111,7 +111,7 @@ class ReconnectingClient(ControlClient):
                     return
 
     async def _ask(
-        self, command: type[amp.Command], given: dict[str, Any]
+        self, command: type[amp.Command], given: dict[str, Any], seconds: float
     ) -> dict[str, Any]:
         """See `Calls._ask`."""
         is_keyed = any(name == b"key" for name, _ in command.arguments)
@@ -124,7 +124,7 @@ class ReconnectingClient(ControlClient):
             try:
                 answer: dict[str, Any] = await protocol.callRemote(
                     command, **given
-                ).addTimeout(self._timeout, self._reactor)
+                ).addTimeout(seconds, self._reactor)
             except (ConnectionClosed, SSLError) as error:
                 if not (is_keyed or command in _READS):
                     raise no_server(error, self._server) from error

@@ -248,7 +248,9 @@ class ReservationCalls(Calls):
         under_way: deque[tuple[int, Deferred[Any]]] = deque()
         try:
             for first, page in _pages(reservations):
-                call = self._call(commands.StageReservations, reservations=page)
+                call = self._page(
+                    commands.StageReservations, first=False, reservations=page
+                )
                 under_way.append((first, Deferred.fromCoroutine(call)))
                 if len(under_way) == _PAGES:
                     await self._staged(under_way, progress)
@@ -257,8 +259,8 @@ class ReservationCalls(Calls):
         finally:
             for _, each in under_way:
                 each.addErrback(lambda _: None)  # one has failed; so do these
-        answer = await self._call(
-            commands.CommitReplace, strict=strict, dry_run=dry_run
+        answer = await self._page(
+            commands.CommitReplace, first=False, strict=strict, dry_run=dry_run
         )
         return Replaced(**answer)
 

@@ -8,6 +8,7 @@ from math import inf
 from typing import Any
 
 from ..lease import (
+    FILE,
     Lease,
     LeaseState,
     Reservation,
@@ -18,7 +19,7 @@ from ..lease import (
 )
 from . import commands
 from .answering import PAGE_BYTES, Answering, fitting, page_length, paged
-from .caller import FILE, Caller
+from .caller import Caller
 from .errors import InvalidRequest, NotFound, ReservedByOther, RevisionChanged
 from .holding import LIFETIME, Place
 from .values import (
@@ -125,10 +126,11 @@ class ReservingAnswers(Answering):
             raise NotFound("there is no such reservation")
         # Without a source, admin cancels whoever's it is, others only their own.
         wanted = given.get("source")
-        source = caller.source(wanted) if wanted or not caller.is_admin else None
+        sources = (caller.source(wanted),) if wanted else caller.sources
+        any_source = caller.is_admin and not wanted
         for each in found:
             caller.must_reach(each.address)
-            if each.source == FILE or source not in (None, each.source):
+            if each.source == FILE or not (any_source or each.source in sources):
                 where = (
                     "the configuration file: change it there"
                     if each.source == FILE

@@ -23,6 +23,7 @@ from .explaining import ExplainAnswers
 from .history import HistoryAnswers
 from .identities import IdentityAnswers
 from .importing import ImportAnswers
+from .reloading import ReloadAnswers
 from .replacing import ReplacingAnswers
 from .values import (
     lease_fields,
@@ -42,6 +43,7 @@ class Answers(
     ImportAnswers,
     IdentityAnswers,
     ExplainAnswers,
+    ReloadAnswers,
     WatchAnswers,
 ):
     """The commands, answered for one caller."""

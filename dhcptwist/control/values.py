@@ -10,6 +10,7 @@ from typing import Any
 
 from ..config.values import RESERVATION_KEYS, parse_option
 from ..lease import (
+    FILE,
     Event,
     Lease,
     OnConflict,
@@ -22,7 +23,6 @@ from ..lease import (
 from ..network import Network
 from ..wire.codes import HOST_NAME
 from ..wire.options import option_kind
-from .caller import FILE
 from .errors import InvalidRequest
 from .issued import Identity
 

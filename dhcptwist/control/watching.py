@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -13,7 +14,7 @@ from ..lease import Event, EventKind
 from . import commands
 from .answering import Answering, ControlServer, paged
 from .caller import Caller
-from .errors import InvalidRequest, NotSupported
+from .errors import InvalidRequest, NotPermitted, NotSupported
 from .values import event_fields
 
 
@@ -31,7 +32,8 @@ class Watch:
 
     Args:
         server: Whose events.
-        caller: Who watches: it is told of what it may see.
+        caller: Tells who watches: it is told of what it may see, and no more when it may
+            no longer watch.
         kinds: Of which kinds; empty for all.
         number: Of the last event that it knows.
         peer: Its connection.
@@ -40,7 +42,7 @@ class Watch:
     def __init__(
         self,
         server: ControlServer,
-        caller: Caller,
+        caller: Callable[[], Caller],
         kinds: frozenset[EventKind],
         number: int,
         peer: amp.AMP,
@@ -63,6 +65,10 @@ class Watch:
             self._running.cancel()
 
     def _ended(self, failure: Any) -> None:
+        if failure.check(NotPermitted):
+            _log.warn("A watch was ended: {why}", why=failure.getErrorMessage())
+            self._peer.transport.abortConnection()  # type: ignore[union-attr]
+            return
         # A watcher that does not know `Events`, or has gone, is told no more.
         if not failure.check(
             CancelledError, ConnectionClosed, amp.RemoteAmpError, amp.UnhandledCommand
@@ -77,10 +83,15 @@ class Watch:
             if not found:
                 await self._server.recent.more(self._number)
                 continue
+            caller = self._caller()  # its role may be another by now
+            caller.must("list")
             # Numbers leave no gap, but for those that the journal has forgotten.
             lost = found[0].number - self._number - 1
             rows = [
-                (str(each.number), event_fields(each) if self._sees(each) else None)
+                (
+                    str(each.number),
+                    event_fields(each) if self._sees(each, caller) else None,
+                )
                 for each in found
             ]
             page = paged("events", rows, more=False)
@@ -103,9 +114,9 @@ class Watch:
             found = recent.after(recent.oldest - 1, MOST_EVENTS)
         return found or []
 
-    def _sees(self, event: Event) -> bool:
+    def _sees(self, event: Event, caller: Caller) -> bool:
         wanted = not self._kinds or event.kind in self._kinds
-        return wanted and self._caller.reaches(event.address or None)
+        return wanted and caller.reaches(event.address or None)
 
 
 class WatchAnswers(Answering):
@@ -135,7 +146,7 @@ class WatchAnswers(Answering):
                 "the storage of this server keeps no events: watch without after"
             )
         self.server.recent.join()
-        self._watch = Watch(self.server, caller, wanted, after, self._peer)
+        self._watch = Watch(self.server, self._caller, wanted, after, self._peer)
         _log.info("{caller} watches from {after}", caller=caller.name, after=after)
         # The answer goes first.
         self._begins = self.server.reactor.callLater(0, self._watch.start)

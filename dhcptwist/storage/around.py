@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from ..client import Client
@@ -17,6 +18,12 @@ class Around:
 
     def __init__(self, storage: Any) -> None:
         self._storage = storage
+
+    def layers(self) -> Iterator[Around]:
+        """This one, and those inside."""
+        yield self
+        if isinstance(self._storage, Around):
+            yield from self._storage.layers()
 
     def own_figures(self) -> dict[str, int]:
         """Numbers of this one alone."""

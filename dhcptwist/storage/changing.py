@@ -46,16 +46,16 @@ class Changing(Reserving):
         # if it is to stay, whoever has to leave is sent away.
         gone = [each for each in removed if each in self.reserved.of(each.who)]
         for each in gone:
-            self._take_out(each)
+            self.take_out(each)
         batch = _Batch()
         for each in added:
             batch.outcomes.append(self._try(each, batch, when))
         refused = any(isinstance(each, Exception) for each in batch.outcomes)
         if dry_run or (strict and refused):
             for each in batch.kept:
-                self._take_out(each)
+                self.take_out(each)
             for each in [*batch.replaced, *gone]:
-                self._put_in(each)
+                self.put_in(each)
             # What would be, as far as nobody has to be asked.
             return succeed(
                 [
@@ -91,8 +91,8 @@ class Changing(Reserving):
         except (AddressInUse, ReservationConflict, ValueError) as error:
             return error
         for each in replaced:
-            self._take_out(each)
-        self._put_in(new)
+            self.take_out(each)
+        self.put_in(new)
         batch.replaced += replaced
         batch.kept.append(new)
         batch.places.add(new.place)

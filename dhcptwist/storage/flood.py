@@ -27,9 +27,14 @@ class Bucket:
 
     Args:
         rate: How many at once, and in how many seconds they come back.
+
+    Attributes:
+        rate: The same.
+        refused: How many were too many.
     """
 
     def __init__(self, rate: Rate) -> None:
+        self.rate = rate
         self._seconds = rate.seconds
         self._each = rate.seconds / rate.count
         self._began = 0.0
@@ -111,6 +116,13 @@ class FloodLimit(Around):
                 return Silence.FLOOD, words
         return super().refusal(client, when)
 
+    def remember(self, before: FloodLimit | None) -> None:
+        """Go on counting where another has ended, as far as the limits are the same."""
+        if before is None:
+            return
+        self._clients = _same(self._clients, before._clients)  # noqa: SLF001 - of a kind
+        self._ports = _same(self._ports, before._ports)  # noqa: SLF001
+
     def _admits(self, client: Client, when: float) -> bool:
         if self._clients is not None and not self._clients.admits(
             hash(client.key), when
@@ -161,3 +173,10 @@ class FloodLimit(Around):
         return {
             f"flood {name}": each.refused for name, each in limits if each is not None
         }
+
+
+def _same(bucket: Bucket | None, before: Bucket | None) -> Bucket | None:
+    """The one from before, if it has the same limit."""
+    if bucket is None or before is None or bucket.rate != before.rate:
+        return bucket
+    return before

@@ -12,7 +12,8 @@ from math import inf
 
 from ..client import Client
 from ..lease import Lease, LeaseState
-from .index import Area, LeaseIndex
+from .areas import Area
+from .index import LeaseIndex
 from .reservations import ReservationIndex
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from ..client import Client
 from ..lease import EventKind, Lease, LeaseState, Refused, Reservation, Settings
 from ..network import Subnet
-from .index import Area
+from .areas import Area
 from .waiting import Waiting
 
 

@@ -14,8 +14,9 @@ from ..interfaces import ILeases
 from ..lease import EventKind, Lease, LeaseState, Reservation, format_holder
 from ..network import Subnet
 from ..wire.codes import INFINITE
+from .areas import Area
 from .changing import Changing
-from .index import Area, LeaseIndex
+from .index import LeaseIndex
 
 
 #: What `import_leases` says of a lease, if not why it is a conflict.

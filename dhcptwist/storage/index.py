@@ -8,39 +8,14 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Collection, Container, Iterable
 from math import inf
 from typing import Any, NamedTuple
 
 from ..lease import Lease, LeaseState
 from ..network import Network, Subnet
+from .areas import Area, is_later, keep_latest, stays
 from .calendar import Calendar
-from .free import FreeAddresses
-
-
-class Area:
-    """What belongs to one subnet.
-
-    Attributes:
-        subnet: The subnet.
-        reach: Its first and last address.
-        free: Its free addresses.
-        clients: Client key to the address it has, or had last.
-        lapses: Offers in the order in which they end.
-    """
-
-    __slots__ = ("clients", "free", "lapses", "reach", "subnet")
-
-    def __init__(self, subnet: Subnet, leases: dict[int, Lease]) -> None:
-        self.subnet = subnet
-        self.reach = subnet.network, subnet.network | ~subnet.mask & 0xFFFFFFFF
-        self.free = FreeAddresses(subnet.ranges, leases)
-        self.clients: dict[bytes, int] = {}
-        self.lapses: deque[Lease] = deque()
-
-    def remember(self, key: bytes, address: int) -> None:
-        """A client had this address last, as before it went elsewhere."""
-        self.clients.setdefault(key, address)
 
 
 class LeaseChange(NamedTuple):
@@ -81,6 +56,7 @@ class LeaseIndex:
         }
         self._ends = Calendar()
         self._sorted: list[int] = []
+        self._changed = 0.0  # when there were other subnets
 
     @property
     def ends(self) -> Calendar:
@@ -157,7 +133,7 @@ class LeaseIndex:
             state, expires = lease.state, lease.expires
             if state is not declined:
                 had = area.clients.setdefault(key, address)
-                if had != address and _is_later(lease, every[had], when):
+                if had != address and is_later(lease, every[had], when):
                     area.clients[key] = address
             if lease.hardware is not key and lease.hardware not in (b"", key):
                 self.by_hardware[lease.hardware] = address
@@ -170,23 +146,7 @@ class LeaseIndex:
                 page = pages.get(second) or new(second)
                 page.append(address)
                 lease.queued = page
-        self._keep_latest(when)
-
-    def _keep_latest(self, when: float) -> None:
-        """Forget what clients had in other subnets of a wire than they were in last."""
-        for link in {self.network.link(each) for each in self.network.subnets}:
-            latest: dict[bytes, Area] = {}
-            for area in (self._areas[each.name] for each in link if len(link) > 1):
-                for key, address in list(area.clients.items()):
-                    other = latest.setdefault(key, area)
-                    if other is area:
-                        continue
-                    before = self.leases[other.clients[key]]
-                    if _is_later(self.leases[address], before, when):
-                        del other.clients[key]
-                        latest[key] = area
-                    else:
-                        del area.clients[key]
+        self._keep_latest(self.network.subnets, when)
 
     def _forget_hardware(self, hardware: bytes, address: int) -> None:
         if self.by_hardware.get(hardware) == address:
@@ -194,35 +154,82 @@ class LeaseIndex:
 
     def undo(self, log: list[Change]) -> None:
         """Take changes back, the last one first."""
+        missed: set[Subnet] = set()
         for change in reversed(log):
             if not isinstance(change, LeaseChange):
                 change()
                 continue
-            area, new, old, had, known = change
-            address = new.address
-            clients = area.clients
-            if had is not None:
-                clients[new.key] = had
-            elif clients.get(new.key) == address:
-                del clients[new.key]
-            if new.hardware != new.key:
-                self._forget_hardware(new.hardware, address)
-            if old is None:
-                del self.leases[address]
-                area.free.give_back(address)
-                continue
-            self.leases[address] = old
-            if known:
-                clients[old.key] = address
-            if old.hardware and old.hardware != old.key:
-                self.by_hardware[old.hardware] = address
-            told = old.queued is None and old.expires != inf
-            if told or old.state == LeaseState.RELEASED:
-                area.free.give_back(address)
+            self._undo(change)
+            if self._areas.get(change.area.subnet.name) is not change.area:
+                area = self.area_of(change.new.address)
+                missed |= set() if area is None else {area.subnet}
+        # Where an area is no more, that which is there instead has not heard of it.
+        self._make_areas(missed, self._changed)
+
+    def _undo(self, change: LeaseChange) -> None:
+        area, new, old, had, known = change
+        address = new.address
+        clients = area.clients
+        if had is not None:
+            clients[new.key] = had
+        elif clients.get(new.key) == address:
+            del clients[new.key]
+        if new.hardware != new.key:
+            self._forget_hardware(new.hardware, address)
+        if old is None:
+            del self.leases[address]
+            area.free.give_back(address)
+            return
+        self.leases[address] = old
+        if known:
+            clients[old.key] = address
+        if old.hardware and old.hardware != old.key:
+            self.by_hardware[old.hardware] = address
+        told = old.queued is None and old.expires != inf
+        if told or old.state == LeaseState.RELEASED:
+            area.free.give_back(address)
+        else:
+            area.free.remove(address)
+            old.queued = None
+            self._queue(old, None)
+
+    # --- other subnets ------------------------------------------------------------
+
+    def change_network(self, network: Network, when: float) -> None:
+        """Have these subnets from now on.
+
+        What belongs to a subnet that stays as it is stays, too; the rest is made of the
+        leases.  They are all kept: those in no subnet end in their time.
+        """
+        before = {area.subnet.network: area for area in self._areas.values()}
+        old, self.network = self.network, network
+        self._areas, self._changed = {}, when
+        others = []
+        for subnet in network.subnets:
+            area = before.get(subnet.network)
+            if area is not None and stays(area, old, subnet, network):
+                area.subnet = subnet
+                self._areas[subnet.name] = area
             else:
-                area.free.remove(address)
-                old.queued = None
-                self._queue(old, None)
+                others.append(subnet)
+        self._make_areas(others, when)
+        for address in list(self.offers):
+            if network.subnet_of(address) is None:
+                self.drop_offer(address)
+
+    def _make_areas(self, subnets: Collection[Subnet], when: float) -> None:
+        for subnet in subnets:
+            area = self._areas[subnet.name] = Area(subnet, self.leases)
+            found = area.fill(self.leases, self.offers, when)
+            for hardware, address in found.items():
+                had = self.by_hardware.get(hardware)
+                if had is None or self.area_of(had) is None:
+                    self.by_hardware[hardware] = address
+        self._keep_latest(subnets, when)
+
+    def _keep_latest(self, subnets: Iterable[Subnet], when: float) -> None:
+        for link in {self.network.link(each) for each in subnets}:
+            keep_latest([self._areas[each.name] for each in link], self.leases, when)
 
     def of_client(self, key: bytes, subnets: tuple[Subnet, ...]) -> Lease | None:
         """The lease a client has on its link, or had and could have again."""
@@ -364,18 +371,6 @@ class LeaseIndex:
             offer = lapses.popleft()
             if self.offers.get(offer.address) is offer:
                 self.drop_offer(offer.address)
-
-
-def _is_later(lease: Lease, other: Lease, when: float) -> bool:
-    """Which of its addresses a client gets: the one it uses, or that of its latest lease.
-
-    One that was taken over may have begun before another of its client's that has ended.
-    """
-    return (lease.bound(when), lease.since, lease.expires) >= (
-        other.bound(when),
-        other.since,
-        other.expires,
-    )
 
 
 # To look a member of an enumeration up takes as long as three steps of a loop.

@@ -103,6 +103,20 @@ class Deadline(Around):
             return self._busy()
         return self._in_time(self._storage.configure(client, when))
 
+    def change(self, seconds: float, most: int) -> None:
+        """Have other limits.
+
+        What is under way keeps the time that it was given, and what comes next may have
+        as much as long as there is any of it.
+        """
+        self._seconds = seconds
+        self._most = most
+
+    @property
+    def owes(self) -> bool:
+        """Whether there are answers to come."""
+        return self._owed > 0
+
     def own_figures(self) -> dict[str, int]:
         """How many answers it owes; how many were late, or not asked for."""
         return {"waiting": self._owed, **self._figures}
@@ -201,16 +215,41 @@ def _cancel(asked: Deferred[Any]) -> None:
         _log.failure("A lost question could not be cancelled")
 
 
-def limited(storage: IStorage, around: StorageConfig, clock: IReactorTime) -> Any:
+def limited(
+    storage: IStorage,
+    around: StorageConfig,
+    clock: IReactorTime,
+    before: Around | None = None,
+) -> Any:
     """What surrounds a storage, as the ``[storage]`` section says.
+
+    Args:
+        storage: The inner one.
+        around: The section.
+        clock: The reactor.
+        before: What has surrounded the same storage so far, when the section has changed:
+            what is under way there, and what it knows of clients, is kept.
 
     Returns:
         The outermost, which packets ask; an `IStorage` and an `Around`.
     """
-    outer: Any = Deadline(storage, clock, around.deadline, around.outstanding)
+    known = () if before is None else before.layers()
+    layers: dict[type[Around], Any] = {type(each): each for each in known}
+    deadline = layers.get(Deadline)
+    if deadline is None:
+        deadline = Deadline(storage, clock, around.deadline, around.outstanding)
+    else:
+        deadline.change(around.deadline, around.outstanding)
+    outer = deadline
     if around.stale:
-        outer = Stale(outer, clock)
-        outer.show(storage)
+        outer = layers.get(Stale)
+        if outer is None:
+            outer = Stale(deadline, clock)
+            if not deadline.owes:
+                # Else what is shown may be more than has been promised.
+                outer.show(storage)
     if around.client_limit is not None or around.port_limit is not None:
-        outer = FloodLimit(outer, around.client_limit, around.port_limit)
+        flood = FloodLimit(outer, around.client_limit, around.port_limit)
+        flood.remember(layers.get(FloodLimit))
+        outer = flood
     return outer

@@ -27,8 +27,8 @@ from ..lease import (
     Silence,
     format_holder,
 )
+from .areas import Area
 from .explaining import Explaining
-from .index import Area
 
 
 _log = Logger()

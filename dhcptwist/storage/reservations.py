@@ -52,7 +52,10 @@ class ReservationIndex:
             self._added += 1
             heappush(self._lifetimes, (reservation.expires, self._added, reservation))
         who = reservation.who
-        self._by_who[who] = (*self._by_who.get(who, ()), reservation)
+        its = (*self._by_who.get(who, ()), reservation)
+        # Of two on one wire the first is meant: whichever came first, so that a restart
+        # or a reload changes nothing.
+        self._by_who[who] = its if len(its) == 1 else tuple(sorted(its, key=_place))
 
     def remove(self, reservation: Reservation) -> None:
         """Take one out, whatever its end is by now."""

@@ -7,7 +7,6 @@ it is here.
 from __future__ import annotations
 
 from collections import Counter
-from functools import partial
 from ipaddress import IPv4Address
 from math import inf
 from typing import Any
@@ -27,12 +26,10 @@ from ..lease import (
     format_holder,
 )
 from ..network import Subnet
-from .journal import EXPIRY
-from .reservations import moved
-from .state import PoolState, keep_quietly
+from .admitting import Admitting
 
 
-class Reserving(PoolState):
+class Reserving(Admitting):
     """The part of a pool that other processes talk to."""
 
     # --- IReservations ------------------------------------------------------------
@@ -45,8 +42,8 @@ class Reserving(PoolState):
         self.forget_ended(when)
         replaced, blocker = self._ready(reservation, when)
         for each in replaced:
-            self._take_out(each)
-        self._put_in(reservation)
+            self.take_out(each)
+        self.put_in(reservation)
         blocker, revoked = self._preempted(reservation, blocker, when)
         kept = deferred(
             self.journal.keep(
@@ -169,7 +166,7 @@ class Reserving(PoolState):
         self.now = when
         if reservation not in self.reserved.of(reservation.who):
             return succeed(None)
-        self._take_out(reservation)
+        self.take_out(reservation)
         by = by or reservation.source
         return deferred(self.journal.keep(None, when, by=by, removed=[reservation]))
 
@@ -181,17 +178,6 @@ class Reserving(PoolState):
         """See `IReservations.revision`."""
         return self.reserved.revision(source)
 
-    def reservation_of(
-        self, address: int | None, who: tuple[str, bytes, bytes] | None
-    ) -> list[Reservation]:
-        """See `IReservations.reservation_of`."""
-        found = list(self.reserved.of(who)) if who is not None else []
-        if address is not None and address in self.reserved.by_address:
-            there = self.reserved.by_address[address]
-            if there not in found:
-                found.append(there)
-        return found
-
     def reservations(
         self,
         after: tuple[int, str, bytes, bytes] | None,
@@ -200,49 +186,6 @@ class Reserving(PoolState):
     ) -> list[Reservation]:
         """See `IReservations.reservations`."""
         return self.reserved.page(after, limit, source)
-
-    def clock_ticked(self, when: float) -> None:
-        """See `IClockListener`."""
-        super().clock_ticked(when)
-        self.forget_ended(when)
-
-    def forget_ended(self, when: float) -> None:
-        """Take out the reservations whose lifetime has ended."""
-        ended = self.reserved.ended(when)
-        for each in ended:
-            self._take_out(each)
-        if ended:
-            # Should it not be kept: loading passes over what has ended.
-            keep_quietly(self.journal.keep(None, when, by=EXPIRY, removed=ended))
-
-    def _put_in(self, reservation: Reservation) -> None:
-        self.reserved.add(reservation)
-        if self.index.log is not None:
-            self.index.log.append(lambda: self._remove(reservation))
-        area = None
-        if reservation.address is not None:
-            area = self.index.area_of(reservation.address)
-        if area is not None and reservation.address is not None:
-            area.free.remove(reservation.address)
-
-    def _take_out(self, reservation: Reservation) -> None:
-        self._remove(reservation)
-        if self.index.log is not None:
-            self.index.log.append(partial(self._put_back, reservation, self.stepped))
-
-    def _put_back(self, reservation: Reservation, stepped: float) -> None:
-        """As it was; its end by the clock as it is now."""
-        self.reserved.add(moved(reservation, self.stepped - stepped))
-
-    def _remove(self, reservation: Reservation) -> None:
-        self.reserved.remove(reservation)
-        address = reservation.address
-        if address is None or address in self.index.offers:
-            return
-        lease = self.index.leases.get(address)
-        area = self.index.area_of(address)
-        if area is not None and (lease is None or not lease.held(self.now)):
-            area.free.give_back(address)
 
     # --- ILeases ------------------------------------------------------------------
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterable
-from functools import partial
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -23,13 +22,11 @@ from zope.interface import implementer
 from ..interfaces import IHistory, IProber
 from ..lease import Event, Lease, Reservation
 from ..network import Network
-from .journal import EXPIRY
 from .pool import PoolStorage
 from .reservations import moved
 from .sqlite_file import SQLiteFile
 from .sqlite_history import HistoryReader
 from .sqlite_journal import SQLiteJournal
-from .state import keep_quietly
 
 
 _log = Logger()
@@ -69,7 +66,6 @@ class SQLiteStorage(PoolStorage):
         self._reactor = reactor
         self._reader = HistoryReader(path)
         self._times_unkept = 0.0
-        self._aside: list[Reservation] = []
 
     def start(self, when: float) -> None:
         """See `IStorageService.start`.
@@ -101,7 +97,7 @@ class SQLiteStorage(PoolStorage):
             leases.sort(key=lambda lease: lease.expires)
         self.index.load(leases, when, told)
         for each in reservations:
-            self._load_reservation(each)
+            self.admit(each)
         self.forget_ended(when)
         _log.info(
             "{leases} leases and {reservations} pushed reservations read from {path}",
@@ -121,26 +117,6 @@ class SQLiteStorage(PoolStorage):
         back = [moved(each, -by) for each in reservations]
         self._keep_times(self.journal.moved(leases, back, self.now, -by), -by)
         return back
-
-    def _load_reservation(self, pushed: Reservation) -> None:
-        there = self.reservation_of(pushed.address, pushed.who)
-        for other in there:
-            same = other.address == pushed.address
-            if same or (
-                other.address is not None
-                and pushed.address is not None
-                and self.network.subnet_of(other.address)
-                is self.network.subnet_of(pushed.address)
-            ):
-                _log.warn(
-                    "The reservation {pushed} of {source} is not in force: the"
-                    " configuration has another for its address or client",
-                    pushed=pushed,
-                    source=pushed.source,
-                )
-                self._aside.append(pushed)
-                return
-        self.reserved.add(pushed)
 
     async def _stop(self) -> None:
         self._keep_unkept_times(self.now)
@@ -164,7 +140,7 @@ class SQLiteStorage(PoolStorage):
         if self._times_unkept:
             by, self._times_unkept = self._times_unkept, 0.0
             everything = self.reserved.page(None, len(self.reserved), None)
-            lasting = [e for e in [*everything, *self._aside] if e.expires != inf]
+            lasting = [e for e in [*everything, *self.aside] if e.expires != inf]
             leases = list(self.index.leases.values())
             self._keep_times(self.journal.moved(leases, lasting, when, by), by)
 
@@ -173,24 +149,6 @@ class SQLiteStorage(PoolStorage):
         self.journal.clock_stepped(by)
         self._keep_times(super().clock_stepped(by), by)
         return None
-
-    def shift_reservations(self, by: float) -> list[Reservation]:
-        """Those that are not in force are in the file, too, and may be again."""
-        self._aside = [moved(each, by) for each in self._aside]
-        return [*super().shift_reservations(by), *self._aside]
-
-    def forget_ended(self, when: float) -> None:
-        """Also those that are not in force."""
-        super().forget_ended(when)
-        ended = [each for each in self._aside if each.expires <= when]
-        if ended:
-            for each in ended:
-                self._aside.remove(each)
-                self.journal.log.append(partial(self._put_aside, each, self.stepped))
-            keep_quietly(self.journal.keep(None, when, by=EXPIRY, removed=ended))
-
-    def _put_aside(self, reservation: Reservation, stepped: float) -> None:
-        self._aside.append(moved(reservation, self.stepped - stepped))
 
     def _keep_times(self, kept: Deferred[None] | None, by: float) -> None:
         def unkept(_: Any) -> None:

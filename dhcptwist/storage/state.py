@@ -37,6 +37,8 @@ class PoolState:
 
     Attributes:
         now: The time of the packet or call last seen.
+        reserved: The reservations that are in force.
+        aside: Pushed ones that are not, for the configuration's are in their way.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class PoolState:
         self.reserved = ReservationIndex()
         for reservation in reservations:
             self.reserved.add(reservation)
+        self.aside: list[Reservation] = []
         self.now = 0.0
         self.stepped = 0.0
         self._relays: set[int] = set()

@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred
 from ..client import Client
 from ..interfaces import WrongAnswer
 from ..lease import Lease, LeaseState, Refused, Reservation, Silence
+from ..network import Network
 from .choosing import Choosing
 
 
@@ -44,7 +45,14 @@ class Waiting(Choosing):
             found = Deferred.fromCoroutine(found)
         if not isinstance(found, Deferred):
             return checked(found)
-        return found.addCallback(lambda r: self._once_silent(client, checked(r), step))
+        network = self.network
+
+        def known(found: Any) -> Any:
+            if self._is_elsewhere(client, network):
+                return Silence.NO_SUBNET
+            return self._once_silent(client, checked(found), step)
+
+        return found.addCallback(known)
 
     def _once_silent(
         self,
@@ -69,15 +77,51 @@ class Waiting(Choosing):
         if lease.state == LeaseState.REVOKED:
             probe = self.probe(lease, subnet)
             if probe is not None:
-                return probe.addCallback(lambda _: step(reservation))
+                return probe.addCallback(self._looked(client, reservation, step))
         elif self._is_neighbour(client, lease, reservation):
             asked = self.ask(lease.address, subnet)
             if asked is not None:
                 elsewhere = replace(reservation, address=None)
                 return asked.addCallback(
-                    lambda answered: step(elsewhere if answered else reservation)
+                    self._looked(client, reservation, step, elsewhere)
                 )
         return step(reservation)
+
+    def _looked(
+        self,
+        client: Client,
+        reservation: Reservation,
+        step: Callable[[Reservation | None], Any],
+        elsewhere: Reservation | None = None,
+    ) -> Callable[[bool], Any]:
+        """What is to be done after a probe: the step, if all is still as it was."""
+        network = self.network
+        is_ours = reservation in self.reserved.of(reservation.who)
+
+        def looked(answered: bool) -> Any:
+            if network is self.network:
+                return step(elsewhere if answered and elsewhere else reservation)
+            if self._is_elsewhere(client, network):
+                return Silence.NO_SUBNET
+            if is_ours and reservation not in self.reserved.of(reservation.who):
+                return Silence.NO_LEASE  # the next time it asks, there may be another
+            return step(elsewhere if answered and elsewhere else reservation)
+
+        return looked
+
+    def _is_elsewhere(self, client: Client, network: Network) -> bool:
+        """Whether a client that had to wait is in no subnet of now, by what it told then.
+
+        If it still is in one, it has the subnets of that one's wire.
+        """
+        if network is self.network or not client.subnets:
+            return False
+        for each in client.subnets:
+            same = self.network.subnet_of(each.network)
+            if same is not None and same.cidr == each.cidr:
+                client.subnets = self.network.link(same)
+                return False
+        return True
 
     def _is_neighbour(
         self, client: Client, lease: Lease, reservation: Reservation

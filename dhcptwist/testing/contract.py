@@ -15,6 +15,7 @@ from .addresses import AddressContract
 from .batches import BatchContract
 from .packets import PacketContract
 from .parts import FakeClient, ip, network, subnet
+from .reloading import ReloadingContract
 from .reserving import ReservationContract
 from .running import Listener, RunningContract
 
@@ -29,6 +30,7 @@ class StorageContract(
     ReservationContract,
     BatchContract,
     RunningContract,
+    ReloadingContract,
 ):
     """What every storage must do; mix it into a test class and write `make`.
 

@@ -69,6 +69,10 @@ class PacketSocket:
             socket.AF_PACKET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK, 0
         )
 
+    def speak_as(self, source: int) -> None:
+        """Have another of our addresses from now on."""
+        self._source = source.to_bytes(4, "big")
+
     def send(self, hardware: bytes, address: bytes, port: int, data: bytes) -> None:
         """Send a datagram to a link address; raises OSError if that fails."""
         self._socket.sendto(

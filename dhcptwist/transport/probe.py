@@ -77,6 +77,9 @@ class Prober:
         network: Tells on which interface a subnet is.
         interfaces: Interface name to our addresses there.
 
+    Attributes:
+        network: The same, until there is another.
+
     Raises:
         PermissionError: Needs root or CAP_NET_RAW.
     """
@@ -85,7 +88,7 @@ class Prober:
         self, reactor: Any, network: Network, interfaces: Mapping[str, list[int]]
     ) -> None:
         self._reactor = reactor
-        self._network = network
+        self.network = network
         self._asked: dict[int, tuple[list[Deferred[bool]], list[IDelayedCall]]] = {}
         self._arp: dict[str, socket.socket] = {}
         kind = socket.SOCK_DGRAM | socket.SOCK_NONBLOCK
@@ -121,8 +124,9 @@ class Prober:
 
     def _ask(self, address: int, subnet: Subnet) -> None:
         target = address.to_bytes(4, "big")
+        subnet = self.network.subnet_of(address) or subnet
         for name, sock in self._arp.items():
-            if subnet not in self._network.link_of_interface(name):
+            if subnet not in self.network.link_of_interface(name):
                 continue
             try:
                 mine = sock.getsockname()[4]

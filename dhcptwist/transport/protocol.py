@@ -171,6 +171,18 @@ class DHCPProtocol(DatagramProtocol):
             return
         counters.sent[reply.kind] += 1
 
+    def be_known_as(self, server_id: int) -> None:
+        """Have another of our addresses here from now on, if it is another."""
+        old = self.via
+        if server_id != old.server_id:
+            self.via = Via(
+                old.interface,
+                server_id,
+                unicast=old.unicast,
+                port=old.port,
+                frames=old.frames,
+            )
+
     def startProtocol(self) -> None:
         """The socket is there."""
         if self._send is None:

@@ -13,7 +13,7 @@ import pytest
 from lab.capture import Capture
 from lab.clients import Dhclient, Udhcpc
 from lab.hosts import Lan, wait_until
-from lab.server import ENVIRONMENT, Server, subnet
+from lab.server import ENVIRONMENT, Refused, Server, subnet
 
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(60)]
@@ -96,6 +96,20 @@ def test_privileges_are_dropped(lan: Lan, server: Server) -> None:
     client.stop()
     server.restart(section)
     assert client.start().address == lease.address
+
+
+def test_reload_without_root(lan: Lan, server: Server) -> None:
+    """What the server may not read any more changes nothing; what it may, does."""
+    section, other = subnet(), subnet(lease_time="90s")
+    server.start(section)
+    config = server.directory / "dhcp.ini"
+    config.chmod(0o600)
+    with pytest.raises(Refused, match="cannot be read: Permission denied"):
+        server.reload(other)
+    assert Udhcpc(lan.computer()).start().seconds == 60
+    config.chmod(0o644)
+    assert server.reload(other)["applied"]
+    assert Udhcpc(lan.computer()).start().seconds == 90
 
 
 def test_renewals_without_root(lan: Lan, server: Server) -> None:

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -110,11 +111,7 @@ class Server:
 
     def begin(self, *sections: str) -> None:
         """Start with these sections, and do not wait for it."""
-        config = self.directory / "dhcp.ini"
-        settings = SETTINGS.format(
-            interfaces=self._interfaces, state=self.state, storage=self._storage
-        )
-        config.write_text("\n".join([settings, *sections]), encoding="utf-8")
+        config = self._write(sections)
         log = self.directory / f"server{len(self._logs)}.log"
         self._logs.append(log)
         path = f"{ENVIRONMENT['PYTHONPATH']}:{self.directory}"
@@ -123,6 +120,30 @@ class Server:
             "dhcp", "--config", str(config),
             output=log.with_suffix(".txt"), env={**ENVIRONMENT, "PYTHONPATH": path},
         )  # fmt: skip
+
+    def _write(self, sections: Iterable[str]) -> Path:
+        config = self.directory / "dhcp.ini"
+        settings = SETTINGS.format(
+            interfaces=self._interfaces, state=self.state, storage=self._storage
+        )
+        config.write_text("\n".join([settings, *sections]), encoding="utf-8")
+        return config
+
+    def reload(self, *sections: str) -> Any:
+        """Give it these sections while it runs, by dhcpctl, and give its answer.
+
+        Raises:
+            Refused: The configuration has mistakes.
+        """
+        self._write(sections)
+        return self.ask("reload")
+
+    def hang_up(self, *sections: str) -> None:
+        """Give it these sections while it runs, by SIGHUP, and wait until it has them."""
+        self._write(sections)
+        before = self.log.count("SIGHUP has reloaded")
+        os.kill(self.pid, signal.SIGHUP)
+        wait_until(lambda: self.log.count("SIGHUP has reloaded") > before, "the reload")
 
     def wait(self) -> None:
         """Wait until it serves."""
