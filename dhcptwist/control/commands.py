@@ -11,7 +11,7 @@ from typing import ClassVar
 from twisted.protocols import amp
 
 from .errors import ERRORS
-from .fields import JSON, WHO, Bytes, Number, Object, Text, Time
+from .fields import JSON, WHO, Bytes, Command, Number, Object, Text, Time
 from .reservation_commands import (
     BeginReplace,
     CancelReservation,
@@ -50,7 +50,7 @@ __all__ = [
 ]
 
 
-class ListLeases(amp.Command):
+class ListLeases(Command):
     """A page of leases, by address; ended ones too, for their clients come back."""
 
     commandName = b"ListLeases"
@@ -63,7 +63,7 @@ class ListLeases(amp.Command):
     errors = ERRORS
 
 
-class FindLease(amp.Command):
+class FindLease(Command):
     """All leases and reservations of an address, hardware address or client identifier."""
 
     commandName = b"FindLease"
@@ -76,7 +76,7 @@ class FindLease(amp.Command):
     errors = ERRORS
 
 
-class RevokeLease(amp.Command):
+class RevokeLease(Command):
     """End a lease now.
 
     Its holder learns of it at its next contact; until then, or until a probe finds it
@@ -89,7 +89,7 @@ class RevokeLease(amp.Command):
     errors = ERRORS
 
 
-class ImportLeases(amp.Command):
+class ImportLeases(Command):
     """Take over leases that another server has given.
 
     Each is an object with the fields of a lease in `ListLeases`: address, state (bound,
@@ -108,7 +108,7 @@ class ImportLeases(amp.Command):
     errors = ERRORS
 
 
-class LeaseHistory(amp.Command):
+class LeaseHistory(Command):
     """What happened to an address or a client, the latest first.
 
     ``next`` is the number to give as ``before``.  Times are seconds since 1970.  If there
@@ -133,7 +133,7 @@ class LeaseHistory(amp.Command):
     errors = ERRORS
 
 
-class WatchEvents(amp.Command):
+class WatchEvents(Command):
     """Be told of what happens, in the order in which it happens, with `Events`.
 
     ``number`` is that of the last event before the first that will come: ``after``, or
@@ -150,7 +150,7 @@ class WatchEvents(amp.Command):
     errors = ERRORS
 
 
-class Events(amp.Command):
+class Events(Command):
     """What happened; it is the server that calls, and the watcher that answers.
 
     The next ones come when this is answered, so a slow watcher is never flooded.  A
@@ -167,7 +167,7 @@ class Events(amp.Command):
     response: ClassVar = []
 
 
-class Explain(amp.Command):
+class Explain(Command):
     """What the server would answer to a message, and why; nothing changes.
 
     The message is a ``packet``, the payload of a datagram that came from ``source`` and
@@ -201,7 +201,7 @@ class Explain(amp.Command):
     errors = ERRORS
 
 
-class Status(amp.Command):
+class Status(Command):
     """What the server is and does, in numbers.
 
     The subnets come in pages: ``next`` is the name to give as ``after``.
@@ -213,7 +213,7 @@ class Status(amp.Command):
     errors = ERRORS
 
 
-class Reload(amp.Command):
+class Reload(Command):
     """Read the configuration again; or, with ``plan``, only say what that would do.
 
     ``result`` has applied; source: the file, or empty; changes: each with section, what
@@ -232,7 +232,7 @@ class Reload(amp.Command):
     errors = ERRORS
 
 
-class NewIdentity(amp.Command):
+class NewIdentity(Command):
     """Make a certificate for a name; for ``admin`` only.
 
     ``pem`` has the certificate, its key, which is kept nowhere else, and the authority's
@@ -249,7 +249,7 @@ class NewIdentity(amp.Command):
     errors = ERRORS
 
 
-class ListIdentities(amp.Command):
+class ListIdentities(Command):
     """A page of the certificates that this server's authority has made; for ``admin``.
 
     Each has name, serial (hexadecimal), issued, expires, by, revoked, revoked_by, and
@@ -268,7 +268,7 @@ class ListIdentities(amp.Command):
     errors = ERRORS
 
 
-class RevokeIdentity(amp.Command):
+class RevokeIdentity(Command):
     """Take a certificate back, or all of a name; for ``admin`` only.
 
     Connections under it are closed, and none is accepted again.  A serial may be that of

@@ -7,10 +7,10 @@ from typing import ClassVar
 from twisted.protocols import amp
 
 from .errors import ERRORS
-from .fields import GUARD, JSON, WHO, Number, Object, Text
+from .fields import GUARD, JSON, WHO, Command, Number, Object, Text
 
 
-class Reserve(amp.Command):
+class Reserve(Command):
     """Put a reservation into the live pool; the answer means that it is on disk.
 
     ``verdict`` is ``applied`` or ``waiting``; then ``holder`` says who has the address,
@@ -48,7 +48,7 @@ class Reserve(amp.Command):
     errors = ERRORS
 
 
-class CancelReservation(amp.Command):
+class CancelReservation(Command):
     """Take the reservations of an address or a client out.
 
     Their clients keep the leases they have, to their end.  ``cancelled`` lists them,
@@ -66,7 +66,7 @@ class CancelReservation(amp.Command):
     errors = ERRORS
 
 
-class ChangeReservations(amp.Command):
+class ChangeReservations(Command):
     """Make several changes at once: all, or (``strict`` false) all that can be made.
 
     ``changes`` is a list of objects, ``{"reserve": {…}}`` with the arguments of `Reserve`
@@ -95,7 +95,7 @@ class ChangeReservations(amp.Command):
     errors = ERRORS
 
 
-class BeginReplace(amp.Command):
+class BeginReplace(Command):
     """Begin to put a new set of reservations in the place of all that a source has.
 
     Then come `StageReservations`, as often as needed, and `CommitReplace`.  Until that,
@@ -111,7 +111,7 @@ class BeginReplace(amp.Command):
     errors = ERRORS
 
 
-class StageReservations(amp.Command):
+class StageReservations(Command):
     """Some more of the new set; each is an object with the arguments of `Reserve`.
 
     If one makes no sense, `InvalidRequest` names its place in this list, and none of the
@@ -124,7 +124,7 @@ class StageReservations(amp.Command):
     errors = ERRORS
 
 
-class CommitReplace(amp.Command):
+class CommitReplace(Command):
     """Make the set that was staged the source's own, all in one transaction.
 
     `RevisionChanged` says that the source was changed by somebody else since
@@ -155,7 +155,7 @@ class CommitReplace(amp.Command):
     errors = ERRORS
 
 
-class ListReplaced(amp.Command):
+class ListReplaced(Command):
     """A page of what the last `CommitReplace` of this connection came to.
 
     Each row is a reservation as in `ListReservations`, with ``change`` (``added``,
@@ -173,7 +173,7 @@ class ListReplaced(amp.Command):
     errors = ERRORS
 
 
-class ListSources(amp.Command):
+class ListSources(Command):
     """Everybody who has reservations, with ``reservations`` (how many) and ``revision``.
 
     As many as one answer can hold.
@@ -185,7 +185,7 @@ class ListSources(amp.Command):
     errors = ERRORS
 
 
-class ListReservations(amp.Command):
+class ListReservations(Command):
     """A page of reservations, by address; those without an address come first.
 
     With ``source``, ``revision`` is that of its reservations.
