@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum, IntEnum
+from hashlib import blake2b
 from math import inf
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -338,6 +339,7 @@ class Reservation:
     source: str = FILE
     on_conflict: OnConflict = OnConflict.WAIT
     expires: float = inf
+    _weight: int = field(default=0, init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         """What is given is the settings alone, so the name has to be among them."""
@@ -346,6 +348,31 @@ class Reservation:
             if settings.hostname is None and HOST_NAME not in settings.options:
                 named = replace(settings, hostname=self.hostname)
                 object.__setattr__(self, "settings", named)
+
+    @property
+    def weight(self) -> int:
+        """A number for all that it says but when it ends; the same in every process."""
+        if not self._weight:
+            settings = self.settings
+            said = (
+                self.place,
+                self.hostname,
+                self.on_conflict.value,
+                settings
+                and (
+                    sorted(settings.options.items()),
+                    settings.next_server,
+                    settings.boot_file,
+                    settings.server_name,
+                    settings.hostname,
+                    settings.renewal_time,
+                    settings.rebinding_time,
+                    settings.client_class,
+                ),
+            )
+            digest = blake2b(repr(said).encode(), digest_size=8).digest()
+            object.__setattr__(self, "_weight", int.from_bytes(digest, "big"))
+        return self._weight
 
     def owns(self, lease: Lease) -> bool:
         """Whether the client of a lease is the one this reservation is for."""

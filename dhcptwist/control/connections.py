@@ -48,11 +48,11 @@ WARNING_TIME = 86400.0
 
 #: Commands that one connection is heard in one turn of the reactor: between two such
 #: turns, packets have theirs.
-COMMANDS_A_TURN = 8
+COMMANDS_A_TURN = 4
 
 #: Commands of one connection that are answered at once, so that their answers, which may
 #: all become known in one moment, hold up no packet either.
-MOST_OWED = 64
+MOST_OWED = 32
 
 #: Bytes that one command may have.
 MOST_BYTES = 256 << 10

@@ -129,6 +129,7 @@ class ReplacingAnswers(ChangingAnswers):
             raise InvalidRequest("a set has no while_connected, and no for_holder")
         made = read_reservation(entry, stage.source, self.server.clock())
         caller.must_reach(made.address)
+        _ = made.weight  # worked out now, in slices, and not when all is put in force
         return made
 
     async def _commit(self, given: dict[str, Any]) -> dict[str, Any]:

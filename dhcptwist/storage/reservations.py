@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from hashlib import blake2b
 from heapq import heappop, heappush, merge
 from itertools import islice
 from math import inf
@@ -45,7 +44,7 @@ class ReservationIndex:
         if mine is None:
             mine = self._of_source[source] = SortedDict()
         mine[reservation.place] = reservation
-        self._sums[source] = self._sums.get(source, 0) + _weight(reservation)
+        self._sums[source] = self._sums.get(source, 0) + reservation.weight
         if reservation.address is not None:
             self.by_address[reservation.address] = reservation
         if reservation.expires != inf:
@@ -65,7 +64,7 @@ class ReservationIndex:
         mine = self._of_source.get(source)
         there = None if mine is None else mine.pop(place, None)
         if there is not None:
-            self._sums[source] -= _weight(there)
+            self._sums[source] -= there.weight
             if not mine:
                 del self._of_source[source], self._sums[source]
         left = tuple(each for each in self._by_who.get(who, ()) if each.place != place)
@@ -178,28 +177,6 @@ class ReservationIndex:
         """
         total = self._sums.get(source, 0) & 0xFFFFFFFFFFFFFFFF
         return f"{len(self._of_source.get(source, ()))}-{total:016x}"
-
-
-def _weight(each: Reservation) -> int:
-    """A number for what a reservation says; those of a source are added up."""
-    settings = each.settings
-    said = (
-        each.place,
-        each.hostname,
-        each.on_conflict.value,
-        settings
-        and (
-            sorted(settings.options.items()),
-            settings.next_server,
-            settings.boot_file,
-            settings.server_name,
-            settings.hostname,
-            settings.renewal_time,
-            settings.rebinding_time,
-            settings.client_class,
-        ),
-    )
-    return int.from_bytes(blake2b(repr(said).encode(), digest_size=8).digest(), "big")
 
 
 def _place(reservation: Reservation) -> Place:

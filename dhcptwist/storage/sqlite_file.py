@@ -50,8 +50,12 @@ _PUT = {
 }
 _RESERVED = f"({','.join('?' * 10)})"
 _PUT_RESERVATIONS = {
-    rows: f"INSERT OR REPLACE INTO reservation SELECT {RESERVATION_VALUES}"
+    # Not OR REPLACE: what is only changed leaves the index as it is.
+    rows: f"INSERT INTO reservation SELECT {RESERVATION_VALUES}"
     f" FROM (VALUES {','.join([_RESERVED] * rows)}) WHERE column8 != ''"
+    " ON CONFLICT DO UPDATE SET hostname=excluded.hostname, settings=excluded.settings,"
+    " source=excluded.source, on_conflict=excluded.on_conflict,"
+    " expires=excluded.expires"
     for rows in _ROWS
 }
 _DROP_RESERVATIONS = {

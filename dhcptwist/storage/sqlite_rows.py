@@ -208,7 +208,10 @@ def reservation_row(each: Reservation) -> tuple[Any, ...]:
         bytearray(each.circuit_id),
         bytearray(each.remote_id),
         each.hostname,
-        "" if each.settings is None else json.dumps(_plain(each.settings)),
+        # A name alone is made settings of again when it is read.
+        ""
+        if each.settings is None or each.settings == Settings(hostname=each.hostname)
+        else json.dumps(_plain(each.settings)),
         each.source,
         each.on_conflict.value,
         "" if each.expires == inf else each.expires,
