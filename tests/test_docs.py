@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -77,6 +78,7 @@ def test_commands(page: Path, make_site: Callable[..., Any]) -> None:
     # Identities come from an authority, which a server on a socket does not make.
     tls.prepare(site.state / "control", [])
     site.start()
+    shutil.copy(EXAMPLES / "hosts.csv", site.state)
     found = commands(page)
     assert len(found) > 3
     for line in found:
