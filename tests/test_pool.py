@@ -524,6 +524,20 @@ class TestAsync:
             offer = server.sent[-1].message
             assert (offer.type, offer.yiaddr) == (MessageType.OFFER, expected)
 
+    def test_reservation_of_another_kind(self, owner):
+        """One that has more to it than ours is one."""
+
+        class Member(Reservation):
+            """With a name of the club's."""
+
+        class Members(MemoryStorage):
+            def reservation_for(self, client):
+                return Member(FIRST + 2, hardware=owner.hardware)
+
+        net = network()
+        server = MemoryServer(net, Members(net))
+        assert server.bind(owner).yiaddr == FIRST + 2
+
     @pytest.mark.parametrize(
         "answer",
         [

@@ -43,8 +43,8 @@ class Waiting(Choosing):
             return found
         if isinstance(found, CoroutineType):
             found = Deferred.fromCoroutine(found)
-        if not isinstance(found, Deferred):
-            return checked(found)
+        if not isinstance(found, Deferred):  # one of another kind, or a mistake
+            return self._once_silent(client, checked(found), step)
         network = self.network
 
         def known(found: Any) -> Any:
