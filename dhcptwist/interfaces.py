@@ -188,6 +188,13 @@ class IReservations(Interface):
             For each one added, in order, its verdict or what `reserve` would raise.
         """
 
+    def set_aside() -> list[Reservation]:
+        """Those that are kept and not in force: the configuration's are in their way.
+
+        They are nobody's to find by `reservation_of` or `reservations`; `cancel` and
+        `change` take them out, and they are part of their source's `revision`.
+        """
+
     def sources() -> dict[str, int]:
         """Everybody who has reservations here, by name, and how many."""
 

@@ -436,6 +436,7 @@ class TestWhat:
                 "source": "netbox",
                 "on_conflict": "move",
                 "expires": world.packets.now + 86400,
+                "in_force": True,
             }
         ]
         ack = world.packets.bind(owner)
@@ -467,6 +468,7 @@ class TestWhat:
             "source": "admin",
             "on_conflict": "wait",
             "expires": None,
+            "in_force": True,
         }
 
     @pytest_twisted.ensureDeferred

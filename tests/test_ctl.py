@@ -310,6 +310,7 @@ class TestReserve:
         assert (done.code, done.err) == (0, "")
         [made] = (await ask("--json", "reservations", "--source", "netbox")).json
         assert made.pop("expires") > 0
+        assert made.pop("in_force")
         assert made == {
             "address": FIRST,
             "hardware": "",

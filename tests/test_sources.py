@@ -36,6 +36,7 @@ from dhcptwist.control.client import (
 from dhcptwist.control.repeating import KEPT_FOR, MOST_ANSWERS, Repeating
 from dhcptwist.control.reservation_files import UnusableLine, read
 from dhcptwist.interfaces import IStorage
+from dhcptwist.lease import Reservation, parse_hardware
 from dhcptwist.testing import FakeClient, ip, subnet
 
 
@@ -602,6 +603,75 @@ class TestReplace:
             await bare.client().replace([])
         with pytest.raises(NotSupported):
             await bare.client().sources()
+
+
+class TestSetAside:
+    """Pushed ones that the configuration's own are in the way of."""
+
+    @pytest.fixture
+    def crowded(self, world):
+        """Two are pushed, and then the configuration has the address of one."""
+        for n, who in ((10, OWNER), (11, "02:00:00:00:00:0c")):
+            pushed = Reservation(
+                ip(f"192.0.2.{n}"), hardware=parse_hardware(who), source="netbox"
+            )
+            world.storage.reserve(pushed, world.packets.now)
+        self.revision = world.storage.revision("netbox")
+        self.own = Reservation(ip(FIRST), hardware=b"\1file..")
+        world.storage.network_changed(world.network, [self.own], [], world.packets.now)
+        return world
+
+    def reload(self, world):
+        """The configuration's is gone again."""
+        world.storage.network_changed(world.network, [], [self.own], world.packets.now)
+
+    @pytest_twisted.ensureDeferred
+    async def test_listed(self, crowded):
+        """They are shown, as what they are, and are still their source's."""
+        netbox = crowded.client("netbox")
+        found = await every(netbox.reservations("netbox"))
+        assert [(each["address"], each["in_force"]) for each in found] == [
+            (SECOND, True),
+            (FIRST, False),
+        ]
+        assert crowded.storage.revision("netbox") == self.revision
+        assert (await netbox.sources())[1]["reservations"] == 2
+        assert await every(netbox.reservations("members")) == []
+
+    @pytest_twisted.ensureDeferred
+    async def test_cancelled(self, crowded):
+        """Cancelled, they do not come back."""
+        netbox = crowded.client("netbox")
+        [gone] = await netbox.cancel(FIRST)
+        assert gone["source"] == "netbox"
+        self.reload(crowded)
+        assert [a for a, _ in await rows_of(netbox, "netbox")] == [SECOND]
+        with pytest.raises(NotFound):
+            await netbox.cancel(FIRST)
+
+    @pytest_twisted.ensureDeferred
+    async def test_replaced(self, crowded):
+        """A new set leaves none of them behind; asked for again, it is refused."""
+        netbox = crowded.client("netbox")
+        same = {"address": FIRST, "hardware": OWNER}
+        told = await netbox.replace([same], strict=True)
+        assert (counts(told), told.done) == ((0, 0, 1, 0, 1, 0), False)
+        assert crowded.storage.revision("netbox") == self.revision
+        assert len(await every(netbox.reservations("netbox"))) == 2
+        told = await netbox.replace([same])
+        assert counts(told) == (0, 0, 1, 0, 1, 0)
+        assert await every(netbox.reservations("netbox")) == []
+        self.reload(crowded)
+        assert await every(netbox.reservations("netbox")) == []
+
+    @pytest_twisted.ensureDeferred
+    async def test_back_in_force(self, crowded):
+        """When what is in the way is gone, they are in force."""
+        self.reload(crowded)
+        netbox = crowded.client("netbox")
+        found = await every(netbox.reservations("netbox"))
+        assert {each["in_force"] for each in found} == {True}
+        assert crowded.storage.revision("netbox") == self.revision
 
 
 class TestHolder:

@@ -181,7 +181,9 @@ class ReplacingAnswers(ChangingAnswers):
     async def _old(self, stage: _Stage, caller: Caller) -> list[Reservation]:
         """What the source has that is not in the set as it is."""
         storage = self.server.reserving()
-        found: list[Reservation] = []
+        found: list[Reservation] = [
+            each for each in storage.set_aside() if each.source == stage.source
+        ]
         after = None
         while page := storage.reservations(after, SLICE * 4, stage.source):
             for each in page:

@@ -171,11 +171,28 @@ class ReservationCalls(Calls):
     async def reservations(
         self, source: str | None = None
     ) -> AsyncIterator[dict[str, Any]]:
-        """All reservations, or those of a source, page by page."""
-        async for each in self._list(
-            commands.ListReservations, "reservations", source=source
-        ):
-            yield each
+        """All reservations, or those of a source, page by page.
+
+        ``in_force`` is false for those that come last: the configuration's own are in
+        their way.
+        """
+        aside: list[dict[str, Any]] = []
+        after = None
+        while True:
+            answer = await self._page(
+                commands.ListReservations,
+                first=after is None,
+                after=after,
+                source=source,
+            )
+            aside += answer.get("set_aside") or []
+            for each in answer["reservations"]:
+                yield {**each, "in_force": True}
+            after = answer.get("next")
+            if not after:
+                break
+        for each in aside:
+            yield {**each, "in_force": False}
 
     async def sources(self) -> list[dict[str, Any]]:
         """Everybody who has reservations, how many, and their revisions."""

@@ -188,7 +188,9 @@ class ListSources(Command):
 class ListReservations(Command):
     """A page of reservations, by address; those without an address come first.
 
-    With ``source``, ``revision`` is that of its reservations.
+    With ``source``, ``revision`` is that of its reservations.  The first page has, beside
+    them, those that are ``set_aside``: pushed, and not in force, for one of the
+    configuration's own is in their way; as many as fit.
     """
 
     commandName = b"ListReservations"
@@ -201,5 +203,6 @@ class ListReservations(Command):
         (b"reservations", JSON()),
         (b"next", amp.Unicode(optional=True)),
         (b"revision", amp.Unicode(optional=True)),
+        (b"set_aside", JSON(optional=True)),
     ]
     errors = ERRORS

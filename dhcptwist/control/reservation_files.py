@@ -29,7 +29,7 @@ _TEXTS = frozenset(
 )
 
 #: What `dhcpctl --json reservations` says besides, and nobody can ask for.
-_TOLD = frozenset({"source", "expires"})
+_TOLD = frozenset({"source", "expires", "in_force"})
 
 _KNOWN = ", ".join(sorted(name.replace("_", "-") for name in _TEXTS))
 

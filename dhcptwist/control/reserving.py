@@ -32,6 +32,9 @@ from .values import (
 )
 
 
+#: Bytes of those set aside that a list has beside its first page.
+MOST_SET_ASIDE = 12 << 10
+
 #: How a holder is known again, to which of our fields of a reservation that is.
 _KNOWN_BY = ("hardware", "client_id", "port")
 
@@ -118,6 +121,11 @@ class ReservingAnswers(Answering):
         found: list[Reservation] = self.server.reserving().reservation_of(
             address, who.who if who else None
         )
+        found += [
+            each
+            for each in self.server.reserving().set_aside()
+            if each.address == address or (who is not None and each.who == who.who)
+        ]
         if address is not None and who is not None:
             found = [r for r in found if r.address == address and r.who == who.who]
         if address is None:
@@ -128,6 +136,9 @@ class ReservingAnswers(Answering):
         wanted = given.get("source")
         sources = (caller.source(wanted),) if wanted else caller.sources
         any_source = caller.is_admin and not wanted
+        if len({each.source for each in found}) > 1 and FILE not in sources:
+            # One that is set aside, and the configuration's that is in its way.
+            found = [each for each in found if each.source != FILE]
         for each in found:
             caller.must_reach(each.address)
             if each.source == FILE or not (any_source or each.source in sources):
@@ -178,6 +189,15 @@ class ReservingAnswers(Answering):
         answer = paged("reservations", rows, len(page) == page_length(limit))
         if source:
             answer["revision"] = storage.revision(source)
+        aside = [] if after else storage.set_aside()
+        rows = [
+            (format_place(each), _visible(caller, each))
+            for each in aside
+            if source in (None, each.source)
+        ]
+        if rows:
+            shown = (fields for _, fields in rows if fields is not None)
+            answer["set_aside"] = fitting(shown, MOST_SET_ASIDE)
         return answer
 
     @commands.ListSources.responder

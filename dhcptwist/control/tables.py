@@ -121,12 +121,15 @@ def reservations(found: Iterable[dict[str, Any]]) -> str:
 def _reservation(each: dict[str, Any]) -> tuple[Any, ...]:
     keys = ("hardware", "client_id", "circuit_id", "remote_id")
     client = " ".join(each[key] for key in keys if each[key])
+    source = each["source"]
+    if not each.get("in_force", True):
+        source += " (not in force)"
     options = "; ".join(f"{name} {text}" for name, text in each["options"].items())
     return (
         each["address"] or "",
         client,
         each["hostname"],
-        each["source"],
+        source,
         moment(each["expires"]),
         options,
     )

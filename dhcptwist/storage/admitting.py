@@ -40,6 +40,30 @@ class Admitting(PoolState):
                 found.append(there)
         return found
 
+    def set_aside(self) -> list[Reservation]:
+        """See `IReservations.set_aside`."""
+        return list(self.aside)
+
+    def forget(self, reservation: Reservation) -> bool:
+        """Take it out, if it is in force or set aside; whether it was."""
+        if reservation in self.reserved.of(reservation.who):
+            self.take_out(reservation)
+        elif reservation in self.aside:
+            self.aside.remove(reservation)
+            if self.index.log is not None:
+                self.index.log.append(
+                    partial(self._put_aside, reservation, self.stepped)
+                )
+        else:
+            return False
+        return True
+
+    def put_aside(self, reservation: Reservation) -> None:
+        """It is kept, and not in force."""
+        self.aside.append(reservation)
+        if self.index.log is not None:
+            self.index.log.append(partial(self._drop, reservation))
+
     def put_in(self, reservation: Reservation) -> None:
         """It is in force; what stood in its place has been taken out."""
         self._add(reservation)
@@ -131,10 +155,8 @@ class Admitting(PoolState):
         for each in ended:
             self.take_out(each)
         for each in [each for each in self.aside if each.expires <= when]:
-            self.aside.remove(each)
+            self.forget(each)
             ended.append(each)
-            if self.index.log is not None:
-                self.index.log.append(partial(self._put_aside, each, self.stepped))
         if ended:
             # Should it not be kept: loading passes over what has ended.
             keep_quietly(self.journal.keep(None, when, by=EXPIRY, removed=ended))

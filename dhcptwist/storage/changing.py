@@ -44,9 +44,8 @@ class Changing(Reserving):
         self.forget_ended(when)
         # First all is put in its place, so that each is held against all others; then,
         # if it is to stay, whoever has to leave is sent away.
-        gone = [each for each in removed if each in self.reserved.of(each.who)]
-        for each in gone:
-            self.take_out(each)
+        aside = [each for each in self.aside if each in removed]
+        gone = [each for each in removed if self.forget(each)]
         batch = _Batch()
         for each in added:
             batch.outcomes.append(self._try(each, batch, when))
@@ -55,7 +54,7 @@ class Changing(Reserving):
             for each in batch.kept:
                 self.take_out(each)
             for each in [*batch.replaced, *gone]:
-                self.put_in(each)
+                (self.put_aside if each in aside else self.put_in)(each)
             # What would be, as far as nobody has to be asked.
             return succeed(
                 [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from heapq import heappop, heappush, merge
 from itertools import islice
@@ -169,14 +169,19 @@ class ReservationIndex:
         """Everybody who has some, by name, and how many."""
         return {name: len(self._of_source[name]) for name in sorted(self._of_source)}
 
-    def revision(self, source: str) -> str:
+    def revision(self, source: str, more: Sequence[Reservation] = ()) -> str:
         """What tells one state of a source from another: how many, and what they say.
 
         The same reservations have the same revision, also after a restart.  When they
         end by themselves is no part of it.
+
+        Args:
+            source: Whose.
+            more: Others that are its own as well.
         """
-        total = self._sums.get(source, 0) & 0xFFFFFFFFFFFFFFFF
-        return f"{len(self._of_source.get(source, ()))}-{total:016x}"
+        total = self._sums.get(source, 0) + sum(each.weight for each in more)
+        count = len(self._of_source.get(source, ())) + len(more)
+        return f"{count}-{total & 0xFFFFFFFFFFFFFFFF:016x}"
 
 
 def _place(reservation: Reservation) -> Place:

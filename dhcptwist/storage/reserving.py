@@ -164,19 +164,22 @@ class Reserving(Admitting):
     ) -> Deferred[None]:
         """See `IReservations.cancel`."""
         self.now = when
-        if reservation not in self.reserved.of(reservation.who):
+        if not self.forget(reservation):
             return succeed(None)
-        self.take_out(reservation)
         by = by or reservation.source
         return deferred(self.journal.keep(None, when, by=by, removed=[reservation]))
 
     def sources(self) -> dict[str, int]:
         """See `IReservations.sources`."""
-        return self.reserved.sources()
+        found = self.reserved.sources()
+        for each in self.aside:
+            found[each.source] = found.get(each.source, 0) + 1
+        return found
 
     def revision(self, source: str) -> str:
         """See `IReservations.revision`."""
-        return self.reserved.revision(source)
+        aside = [each for each in self.aside if each.source == source]
+        return self.reserved.revision(source, aside)
 
     def reservations(
         self,

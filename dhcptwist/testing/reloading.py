@@ -110,9 +110,43 @@ class ReloadingContract(Steps):
         self.must(
             lease.address == mine.address, SWAP + "the configuration's reservation wins"
         )
+        self.must(
+            storage.set_aside() == [pushed] and storage.sources().get("test") == 1,
+            "IReservations.set_aside: it is its source's still, and can be seen",
+        )
         self._changed(storage, net, 300.0, (), (mine,))
         found = storage.reservations(None, 10, None)
         self.must(
-            found == [pushed],
+            found == [pushed] and storage.set_aside() == [],
             f"{SWAP}a pushed one is in force again when nothing is in its way: {found}",
         )
+
+    def test_what_was_set_aside_can_be_taken_out(self) -> None:
+        """Cancelled, or left out of a change, it does not come back."""
+        net = network()
+        storage: Any = self.make(net)
+        self.needs(storage, INetworkListener, IReservations)
+        pushed = [
+            Reservation(ip("192.0.2.12") + n, hardware=b"\1pushe%d" % n, source="test")
+            for n in range(2)
+        ]
+        mine = [
+            Reservation(each.address, hardware=b"\1mine.%d" % n)
+            for n, each in enumerate(pushed)
+        ]
+        self.called("change", storage.change(pushed, [], 100.0), 100.0)
+        revision = storage.revision("test")
+        self._changed(storage, net, 200.0, tuple(mine))
+        self.must(
+            storage.revision("test") == revision,
+            "IReservations.revision: it is no part of it whether they are in force",
+        )
+        trial = storage.change([], pushed, 201.0, dry_run=True)
+        self.called("change", trial, 201.0)
+        self.must(storage.set_aside() == pushed, "dry_run: nothing changes")
+        self.called("cancel", storage.cancel(pushed[0], 202.0), 202.0)
+        self.called("change", storage.change([], pushed, 203.0), 203.0)
+        self.must(storage.set_aside() == [], "what is taken out is out")
+        self._changed(storage, net, 300.0, (), tuple(mine))
+        found = storage.reservations(None, 10, None)
+        self.must(found == [], f"{SWAP}what was taken out does not come back: {found}")
