@@ -237,6 +237,17 @@ class TestKeys:
         await repeating.once("a", "Reserve", {"key": "new"}, work)
         assert len(repeating._requests) == 1
 
+        async def much():
+            return {"results": "x" * (1 << 20)}
+
+        for n in range(40):
+            await repeating.once("a", "Reserve", {"key": f"much {n}"}, much)
+        assert len(repeating._requests) <= 17
+        assert repeating._bytes <= 17 << 20
+        now[0] += KEPT_FOR + 1
+        await repeating.once("a", "Reserve", {"key": "last"}, work)
+        assert repeating._bytes < 100
+
 
 class TestChange:
     """Several changes in one call."""
@@ -756,6 +767,18 @@ class TestWhileConnected:
         await pusher.close()
         assert await rows_of(admin, "netbox") == [(SECOND, "")]
         assert timed.getDelayedCalls() == []
+
+    @pytest_twisted.ensureDeferred
+    async def test_asked_again_elsewhere(self, world, admin, timed):
+        """A key does not answer for a connection that is gone: it is made anew."""
+        change = {"address": SECOND, "client_id": "x", "while_connected": True}
+        for _ in range(2):
+            pusher = world.client("netbox")
+            await pusher.reserve(FIRST, hardware=OWNER, while_connected=True, key="k")
+            await pusher.change([{"reserve": change}], key="l")
+            assert len(await rows_of(admin, "netbox")) == 2
+            await pusher.close()
+            assert await rows_of(admin, "netbox") == []
 
     @pytest_twisted.ensureDeferred
     async def test_lasts_as_long(self, world, admin, timed):

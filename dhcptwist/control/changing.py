@@ -28,6 +28,8 @@ class ChangingAnswers(ReservingAnswers):
     async def change(self, **given: Any) -> dict[str, Any]:
         """See `commands.ChangeReservations`."""
         caller = self.admitted()
+        if _is_for_now(given["changes"]):
+            return await self._change(caller, given)
         return await self.server.repeating.once(
             caller.name,
             "ChangeReservations",
@@ -127,6 +129,16 @@ class ChangingAnswers(ReservingAnswers):
             removed=len(wanted.removed),
             source=source,
         )
+
+
+def _is_for_now(changes: Any) -> bool:
+    """Whether some of it ends with the connection, and is made anew on another."""
+    return isinstance(changes, list) and any(
+        isinstance(each, dict)
+        and isinstance(each.get("reserve"), dict)
+        and bool(each["reserve"].get("while_connected"))
+        for each in changes
+    )
 
 
 class _Wanted:

@@ -20,8 +20,9 @@ from ..lease import AddressInUse, ReservationConflict
 from .errors import CommandError, InvalidRequest, StorageFailed
 
 
-#: Answers that are kept, and for how many seconds.
+#: Answers that are kept, how long they may be altogether, and for how many seconds.
 MOST_ANSWERS = 10_000
+MOST_BYTES = 16 << 20
 KEPT_FOR = 3600.0
 
 #: Characters of a key.
@@ -37,15 +38,17 @@ class _Request:
     Attributes:
         digest: What it asked for.
         since: When, in seconds since 1970.
+        size: How long the answer is, about.
         answer: What it came to, or a failure; None before that.
         waiting: Who asked for it again meanwhile.
     """
 
-    __slots__ = ("answer", "digest", "since", "waiting")
+    __slots__ = ("answer", "digest", "since", "size", "waiting")
 
     def __init__(self, digest: bytes, since: float) -> None:
         self.digest = digest
         self.since = since
+        self.size = 0
         self.answer: Any = None
         self.waiting: list[Deferred[Any]] = []
 
@@ -60,6 +63,7 @@ class Repeating:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._requests: OrderedDict[tuple[str, str], _Request] = OrderedDict()
+        self._bytes = 0
 
     async def once(
         self,
@@ -96,6 +100,8 @@ class Repeating:
         request = self._requests[place] = _Request(digest, self._clock())
         try:
             request.answer = await work()
+            request.size = len(repr(request.answer))
+            self._bytes += request.size
         except BaseException as error:
             request.answer = Failure()
             if not isinstance(error, _FINAL) or isinstance(error, StorageFailed):
@@ -123,6 +129,11 @@ class Repeating:
         old = self._clock() - KEPT_FOR
         while self._requests:
             first = next(iter(self._requests.values()))
-            if first.since > old and len(self._requests) < MOST_ANSWERS:
+            if (
+                first.since > old
+                and len(self._requests) < MOST_ANSWERS
+                and self._bytes < MOST_BYTES
+            ):
                 return
             self._requests.popitem(last=False)
+            self._bytes -= first.size

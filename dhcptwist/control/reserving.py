@@ -46,7 +46,8 @@ class ReservingAnswers(Answering):
     async def reserve(self, **given: Any) -> dict[str, Any]:
         """See `commands.Reserve`."""
         caller = self.permitted("reserve")
-        if not given.get("key"):
+        # One that ends with its connection is made anew on another.
+        if not given.get("key") or given.get("while_connected"):
             return await self._reserve(caller, given)
         return await self.server.repeating.once(
             caller.name, "Reserve", given, lambda: self._reserve(caller, given)
