@@ -106,6 +106,7 @@ class ControlProtocol(amp.AMP):
         self._owed = 0
         self._breath: IDelayedCall | None = None
         self._is_held_back = False
+        self._is_stopped = False
 
     def caller(self) -> Caller:
         """Who is on the other end.
@@ -205,7 +206,7 @@ class ControlProtocol(amp.AMP):
         if self._box_size > MOST_BYTES:
             self.transport.abortConnection()
             # Nothing of what has been read already is looked at any more.
-            self.paused = True
+            self.paused = self._is_held_back = True
             string = b""
         return super().proto_value(string)
 
@@ -229,8 +230,11 @@ class ControlProtocol(amp.AMP):
         self._owed += amp.ASK in box
         super().ampBoxReceived(box)
         if self._breath is None and self._heard >= COMMANDS_A_TURN:
+            # For one turn what comes may come; it is only not looked at.
             self._breath = self._factory.reactor.callLater(0, self._go_on)
-        if self._breath is not None or self._owed >= MOST_OWED:
+            self.paused = True
+        if self._owed >= MOST_OWED and not self._is_stopped:
+            self._is_stopped = True
             super().pauseProducing()
 
     def _go_on(self) -> None:
@@ -240,7 +244,7 @@ class ControlProtocol(amp.AMP):
 
     def pauseProducing(self) -> None:
         """See `IPushProducer`."""
-        self._is_held_back = True
+        self._is_held_back = self._is_stopped = True
         super().pauseProducing()
 
     def resumeProducing(self) -> None:
@@ -249,10 +253,14 @@ class ControlProtocol(amp.AMP):
         self._listen()
 
     def _listen(self) -> None:
-        if self.paused and not (
-            self._is_held_back or self._breath is not None or self._owed >= MOST_OWED
-        ):
+        if self._is_held_back or self._breath is not None or self._owed >= MOST_OWED:
+            return
+        if self._is_stopped:
+            self._is_stopped = False
             super().resumeProducing()
+        elif self.paused:
+            self.paused = False
+            self.dataReceived(b"")
 
     def stopProducing(self) -> None:
         """See `IPushProducer`."""
