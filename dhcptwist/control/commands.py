@@ -2,16 +2,34 @@
 
 A value ends at 65,535 bytes, so lists come in pages: ask again with ``after`` set to the
 ``next`` of the answer until there is none.  What has many fields is one JSON value.
+
+``verbs`` of a command are those that a role needs for it, or ``admin``; ``fails`` names the
+errors that it has beside those that any command may have.  What they and each ``doc`` say is
+made into docs/control-reference.md.
 """
 
 from __future__ import annotations
 
 from typing import ClassVar
 
-from twisted.protocols import amp
-
-from .errors import ERRORS
-from .fields import JSON, WHO, Bytes, Command, Number, Object, Text, Time
+from .errors import ERRORS, InvalidConfiguration, NotFound
+from .fields import (
+    JSON,
+    LIMIT,
+    NEXT,
+    PAGE,
+    WHO,
+    Bytes,
+    Command,
+    Flag,
+    Float,
+    Integer,
+    Number,
+    Object,
+    Text,
+    Time,
+    Unicode,
+)
 from .reservation_commands import (
     BeginReplace,
     CancelReservation,
@@ -41,6 +59,7 @@ __all__ = [
     "ListReservations",
     "ListSources",
     "NewIdentity",
+    "Reload",
     "Reserve",
     "RevokeIdentity",
     "RevokeLease",
@@ -54,12 +73,23 @@ class ListLeases(Command):
     """A page of leases, by address; ended ones too, for their clients come back."""
 
     commandName = b"ListLeases"
+    verbs: ClassVar = ("list",)
+    fails: ClassVar = (NotFound,)
     arguments: ClassVar = [
-        (b"after", Text(optional=True)),
-        (b"limit", Number(optional=True)),
-        (b"subnet", Text(optional=True)),
+        *PAGE,
+        (b"subnet", Text(optional=True, doc="A subnet's name: only its leases.")),
     ]
-    response: ClassVar = [(b"leases", JSON()), (b"next", amp.Unicode(optional=True))]
+    response: ClassVar = [
+        (
+            b"leases",
+            JSON(
+                doc="A list of objects, each with address, state, hardware, client_id, "
+                "hostname, since, expires, relay (option 82, hexadecimal) and "
+                "subnet."
+            ),
+        ),
+        NEXT,
+    ]
     errors = ERRORS
 
 
@@ -67,12 +97,20 @@ class FindLease(Command):
     """All leases and reservations of an address, hardware address or client identifier."""
 
     commandName = b"FindLease"
+    verbs: ClassVar = ("list",)
+    fails: ClassVar = ()
     arguments: ClassVar = [
-        (b"address", Text(optional=True)),
-        (b"hardware", Text(optional=True)),
-        (b"client_id", Text(optional=True)),
+        (b"address", Text(optional=True, doc="An address.")),
+        (b"hardware", Text(optional=True, doc="A hardware address.")),
+        (
+            b"client_id",
+            Text(optional=True, doc="A client identifier; one of these three."),
+        ),
     ]
-    response: ClassVar = [(b"leases", JSON()), (b"reservations", JSON())]
+    response: ClassVar = [
+        (b"leases", JSON(doc="A list, each as in `ListLeases`.")),
+        (b"reservations", JSON(doc="A list, each as in `ListReservations`.")),
+    ]
     errors = ERRORS
 
 
@@ -84,8 +122,12 @@ class RevokeLease(Command):
     """
 
     commandName = b"RevokeLease"
-    arguments: ClassVar = [(b"address", Text())]
-    response: ClassVar = [(b"lease", JSON())]
+    verbs: ClassVar = ("revoke",)
+    fails: ClassVar = (NotFound,)
+    arguments: ClassVar = [(b"address", Text(doc="Whose lease."))]
+    response: ClassVar = [
+        (b"lease", JSON(doc="What became of it, as in `ListLeases`."))
+    ]
     errors = ERRORS
 
 
@@ -100,11 +142,13 @@ class ImportLeases(Command):
     """
 
     commandName = b"ImportLeases"
+    verbs: ClassVar = ("import",)
+    fails: ClassVar = ()
     arguments: ClassVar = [
-        (b"leases", Object()),
-        (b"dry_run", amp.Boolean(optional=True)),
+        (b"leases", Object(doc="A list of up to 1000 objects.")),
+        (b"dry_run", Flag(optional=True, doc="Only say what would be; absent: no.")),
     ]
-    response: ClassVar = [(b"verdicts", JSON())]
+    response: ClassVar = [(b"verdicts", JSON(doc="A list of texts."))]
     errors = ERRORS
 
 
@@ -117,18 +161,29 @@ class LeaseHistory(Command):
     """
 
     commandName = b"LeaseHistory"
+    verbs: ClassVar = ("list",)
+    fails: ClassVar = ()
     arguments: ClassVar = [
-        (b"address", Text(optional=True)),
-        (b"hardware", Text(optional=True)),
-        (b"client_id", Text(optional=True)),
-        (b"before", Number(optional=True)),
-        (b"limit", Number(optional=True)),
-        (b"until", Time(optional=True)),  # only what happened until then
+        (b"address", Text(optional=True, doc="An address.")),
+        (b"hardware", Text(optional=True, doc="A hardware address.")),
+        (
+            b"client_id",
+            Text(optional=True, doc="A client identifier; one of these three."),
+        ),
+        (b"before", Number(optional=True, doc="Go on with events before this number.")),
+        LIMIT,
+        (b"until", Time(optional=True, doc="Only what happened until then.")),
     ]
     response: ClassVar = [
-        (b"events", JSON()),
-        (b"next", amp.Integer(optional=True)),
-        (b"begins", amp.Float(optional=True)),
+        (b"events", JSON(doc="A list, each as in `Events`.")),
+        (
+            b"next",
+            Integer(
+                optional=True,
+                doc="Give it as ``before`` for the next page; absent: there is none.",
+            ),
+        ),
+        (b"begins", Float(optional=True, doc="Seconds since 1970.")),
     ]
     errors = ERRORS
 
@@ -141,12 +196,28 @@ class WatchEvents(Command):
     """
 
     commandName = b"WatchEvents"
+    verbs: ClassVar = ("list",)
+    fails: ClassVar = ()
     arguments: ClassVar = [
-        (b"after", Number(optional=True)),  # absent: from now on
-        # Only these, like ["bound", "released"]; absent: all.
-        (b"kinds", Object(optional=True)),
+        (
+            b"after",
+            Number(
+                optional=True,
+                doc="The number of the last event that is known, 0 for none; absent: "
+                "from now on.",
+            ),
+        ),
+        (
+            b"kinds",
+            Object(
+                optional=True,
+                doc='Only these, like ["bound", "released"]; absent: all.',
+            ),
+        ),
     ]
-    response: ClassVar = [(b"number", amp.Integer())]
+    response: ClassVar = [
+        (b"number", Integer(doc="Of the last event before the first that will come."))
+    ]
     errors = ERRORS
 
 
@@ -159,10 +230,24 @@ class Events(Command):
     """
 
     commandName = b"Events"
+    verbs: ClassVar = ()
+    fails: ClassVar = ()
     arguments: ClassVar = [
-        (b"events", JSON()),
-        (b"number", amp.Integer()),  # of the last one looked at
-        (b"lost", amp.Integer(optional=True)),
+        (
+            b"events",
+            JSON(
+                doc="A list, each with number, when, kind, address (or null), hardware,"
+                " client_id, hostname, circuit_id, remote_id, since, expires (null "
+                "for never) and by."
+            ),
+        ),
+        (b"number", Integer(doc="Of the last one looked at.")),
+        (
+            b"lost",
+            Integer(
+                optional=True, doc="How many events before these are no longer kept."
+            ),
+        ),
     ]
     response: ClassVar = []
 
@@ -185,19 +270,38 @@ class Explain(Command):
     """
 
     commandName = b"Explain"
+    verbs: ClassVar = ("explain",)
+    fails: ClassVar = ()
     arguments: ClassVar = [
-        (b"packet", Bytes(optional=True)),
-        (b"source", Text(optional=True)),
-        (b"destination", Text(optional=True)),
-        (b"interface", Text(optional=True)),  # absent: the one that fits
+        (
+            b"packet",
+            Bytes(
+                optional=True,
+                doc="The payload of a datagram; then there is none of the client's.",
+            ),
+        ),
+        (b"source", Text(optional=True, doc="The address that the packet came from.")),
+        (b"destination", Text(optional=True, doc="The address that it was sent to.")),
+        (
+            b"interface",
+            Text(
+                optional=True, doc="The server's interface; absent: the one that fits."
+            ),
+        ),
         *WHO,
-        (b"kind", Text(optional=True)),
-        (b"address", Text(optional=True)),  # that it asks for, or has
-        (b"relay", Text(optional=True)),  # giaddr
-        # The client's: name or number to its value, as text or as JSON has it.
-        (b"options", Object(optional=True)),
+        (b"kind", Text(optional=True, doc="What the client does; absent: discover.")),
+        (b"address", Text(optional=True, doc="That it asks for, or has.")),
+        (b"relay", Text(optional=True, doc="The relay's address (giaddr).")),
+        (
+            b"options",
+            Object(
+                optional=True,
+                doc="The client's: name or number to its value, as text or as JSON has "
+                "it.",
+            ),
+        ),
     ]
-    response: ClassVar = [(b"explanation", JSON())]
+    response: ClassVar = [(b"explanation", JSON(doc="An object."))]
     errors = ERRORS
 
 
@@ -208,8 +312,21 @@ class Status(Command):
     """
 
     commandName = b"Status"
-    arguments: ClassVar = [(b"after", Text(optional=True))]
-    response: ClassVar = [(b"status", JSON()), (b"next", amp.Unicode(optional=True))]
+    verbs: ClassVar = ("status",)
+    fails: ClassVar = ()
+    arguments: ClassVar = [
+        (
+            b"after",
+            Text(optional=True, doc="The name of the last subnet that is known."),
+        )
+    ]
+    response: ClassVar = [
+        (
+            b"status",
+            JSON(doc="An object; ``subnets`` has those of this page, by name."),
+        ),
+        NEXT,
+    ]
     errors = ERRORS
 
 
@@ -227,8 +344,12 @@ class Reload(Command):
     """
 
     commandName = b"Reload"
-    arguments: ClassVar = [(b"plan", amp.Boolean(optional=True))]
-    response: ClassVar = [(b"result", JSON())]
+    verbs: ClassVar = ("reload",)
+    fails: ClassVar = (InvalidConfiguration,)
+    arguments: ClassVar = [
+        (b"plan", Flag(optional=True, doc="Only say what it would do; absent: no."))
+    ]
+    response: ClassVar = [(b"result", JSON(doc="An object."))]
     errors = ERRORS
 
 
@@ -241,11 +362,16 @@ class NewIdentity(Command):
     """
 
     commandName = b"NewIdentity"
+    verbs: ClassVar = ("admin",)
+    fails: ClassVar = ()
     arguments: ClassVar = [
-        (b"name", Text()),
-        (b"lifetime", Number(optional=True)),  # seconds; absent: for ever
+        (b"name", Text(doc="Whose: a role's name.")),
+        (b"lifetime", Number(optional=True, doc="Seconds; absent: for ever.")),
     ]
-    response: ClassVar = [(b"pem", amp.Unicode()), (b"identity", JSON())]
+    response: ClassVar = [
+        (b"pem", Unicode(doc="What the file of its holder must have.")),
+        (b"identity", JSON(doc="An object.")),
+    ]
     errors = ERRORS
 
 
@@ -257,14 +383,10 @@ class ListIdentities(Command):
     """
 
     commandName = b"ListIdentities"
-    arguments: ClassVar = [
-        (b"after", Text(optional=True)),
-        (b"limit", Number(optional=True)),
-    ]
-    response: ClassVar = [
-        (b"identities", JSON()),
-        (b"next", amp.Unicode(optional=True)),
-    ]
+    verbs: ClassVar = ("admin",)
+    fails: ClassVar = ()
+    arguments: ClassVar = [*PAGE]
+    response: ClassVar = [(b"identities", JSON(doc="A list of objects.")), NEXT]
     errors = ERRORS
 
 
@@ -277,9 +399,13 @@ class RevokeIdentity(Command):
     """
 
     commandName = b"RevokeIdentity"
+    verbs: ClassVar = ("admin",)
+    fails: ClassVar = (NotFound,)
     arguments: ClassVar = [
-        (b"name", Text(optional=True)),
-        (b"serial", Text(optional=True)),  # hexadecimal
+        (b"name", Text(optional=True, doc="All certificates of a name; or")),
+        (b"serial", Text(optional=True, doc="one by its number, hexadecimal.")),
     ]
-    response: ClassVar = [(b"revoked", JSON())]
+    response: ClassVar = [
+        (b"revoked", JSON(doc="A list, each as in `ListIdentities`."))
+    ]
     errors = ERRORS

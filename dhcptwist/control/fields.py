@@ -11,7 +11,36 @@ from twisted.protocols import amp
 from .errors import InvalidRequest
 
 
-class JSON(amp.Argument):
+class Documented(amp.Argument):
+    """A part of a command or an answer, and what it means.
+
+    Args:
+        optional: Whether it may be left out.
+        doc: What it means, with its unit; docs/control-reference.md is made of it.
+    """
+
+    def __init__(self, *, optional: bool = False, doc: str = "") -> None:
+        super().__init__(optional)
+        self.doc = doc
+
+
+class Unicode(Documented, amp.Unicode):
+    """Text, in UTF-8."""
+
+
+class Integer(Documented, amp.Integer):
+    """A whole number, in decimal digits."""
+
+
+class Float(Documented, amp.Float):
+    """A number, in decimal digits, with a point or an exponent."""
+
+
+class Boolean(Documented, amp.Boolean):
+    """``True`` or ``False``, just so."""
+
+
+class JSON(Documented):
     """A value of JSON, in UTF-8."""
 
     def toString(self, inObject: Any) -> bytes:  # noqa: N803 - amp's name
@@ -26,19 +55,29 @@ class JSON(amp.Argument):
             raise ValueError("too deep") from None
 
 
-class Text(amp.Unicode):
+class Text(Unicode):
     """Text, in UTF-8."""
 
 
-class Number(amp.Integer):
+class Number(Integer):
     """A whole number, in decimal digits."""
 
 
-class Time(amp.Float):
-    """Seconds since 1970."""
+class Time(Float):
+    """Seconds since 1970, in decimal digits, with a point or an exponent."""
 
 
-class Bytes(amp.String):
+class Flag(Boolean):
+    """``True`` or ``False``, just so."""
+
+    def fromString(self, inString: bytes) -> bool:  # noqa: N803 - amp's name
+        """See `amp.Argument`; raises ``ValueError`` for anything else."""
+        if inString not in (b"True", b"False"):
+            raise ValueError("must be True or False")
+        return inString == b"True"
+
+
+class Bytes(Documented, amp.String):
     """Bytes as they are."""
 
 
@@ -88,20 +127,83 @@ def _named(wire: bytes) -> str:
 
 
 #: Who a reservation is for; one of them, or circuit_id and remote_id together.
-#: Hardware addresses as ``00:11:22:33:44:55``, the rest as text or ``hex:…``.
 WHO = [
-    (b"hardware", Text(optional=True)),
-    (b"client_id", Text(optional=True)),
-    (b"circuit_id", Text(optional=True)),
-    (b"remote_id", Text(optional=True)),
+    (
+        b"hardware",
+        Text(
+            optional=True,
+            doc="A client by its hardware address, like ``00:11:22:33:44:55``; or",
+        ),
+    ),
+    (
+        b"client_id",
+        Text(optional=True, doc="by its client identifier, text or ``hex:…``; or"),
+    ),
+    (
+        b"circuit_id",
+        Text(optional=True, doc="by its relay's port (option 82), text or ``hex:…``,"),
+    ),
+    (
+        b"remote_id",
+        Text(optional=True, doc="with or without this, text or ``hex:…``."),
+    ),
 ]
 
+#: Do nothing if somebody else was faster.
+EXPECT = (
+    b"expect_revision",
+    Text(
+        optional=True,
+        doc="Do nothing, and fail with `RevisionChanged`, if the source's reservations"
+        " have another revision than this.",
+    ),
+)
 
-#: What every write may carry.  ``expect_revision``: do nothing, and fail with
-#: `RevisionChanged`, if the source's reservations have another revision than this.
-#: ``key``: any text of the caller's; the same request with the same key again, on any
-#: connection within an hour, is answered as the first one was, and done once.
+#: What every write may carry.
 GUARD = [
-    (b"expect_revision", Text(optional=True)),
-    (b"key", Text(optional=True)),
+    EXPECT,
+    (
+        b"key",
+        Text(
+            optional=True,
+            doc="Any text of the caller's, of up to 200 characters; the same request with"
+            " the same key again, on any connection within an hour, is answered as the"
+            " first one was, and done once.",
+        ),
+    ),
 ]
+
+#: Whose reservations a command is about.
+SOURCE = [
+    (
+        b"source",
+        Text(
+            optional=True,
+            doc="Whose; absent: the first of the role's, or the certificate's name.",
+        ),
+    )
+]
+
+LIMIT = (
+    b"limit",
+    Number(optional=True, doc="Rows of a page, 1 or more; never more than 500 come."),
+)
+
+#: Which page of a list.
+PAGE = [
+    (
+        b"after",
+        Text(optional=True, doc="``next`` of the page before; absent: the first page."),
+    ),
+    LIMIT,
+]
+
+NEXT = (
+    b"next",
+    Unicode(
+        optional=True,
+        doc="Give it as ``after`` for the next page; absent: there is none.",
+    ),
+)
+
+REVISION = (b"revision", Unicode(doc="Of the source, from now on."))

@@ -4,10 +4,27 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from twisted.protocols import amp
-
-from .errors import ERRORS
-from .fields import GUARD, JSON, WHO, Command, Number, Object, Text
+from .errors import ERRORS, AddressInUse, NotFound, ReservedByOther, RevisionChanged
+from .fields import (
+    EXPECT,
+    GUARD,
+    JSON,
+    LIMIT,
+    NEXT,
+    PAGE,
+    REVISION,
+    SOURCE,
+    WHO,
+    Boolean,
+    Command,
+    Flag,
+    Float,
+    Integer,
+    Number,
+    Object,
+    Text,
+    Unicode,
+)
 
 
 class Reserve(Command):
@@ -23,27 +40,62 @@ class Reserve(Command):
     """
 
     commandName = b"Reserve"
+    verbs: ClassVar = ("reserve",)
+    fails: ClassVar = (AddressInUse, ReservedByOther, RevisionChanged, NotFound)
     arguments: ClassVar = [
-        (b"address", Text(optional=True)),
+        (
+            b"address",
+            Text(optional=True, doc="What to reserve; absent: names and options only."),
+        ),
         *WHO,
-        (b"hostname", Text(optional=True)),
-        # Option name or number to its text, as behind option.NAME = in the ini file.
-        (b"options", Object(optional=True)),
-        (b"next_server", Text(optional=True)),
-        (b"boot_file", Text(optional=True)),
-        (b"server_name", Text(optional=True)),
-        (b"source", Text(optional=True)),  # absent: the certificate's name
-        (b"on_conflict", Text(optional=True)),  # absent: wait
-        (b"lifetime", Number(optional=True)),  # seconds; absent: for ever
-        (b"for_holder", Text(optional=True)),
-        (b"while_connected", amp.Boolean(optional=True)),
+        (b"hostname", Text(optional=True, doc="What the client is called.")),
+        (
+            b"options",
+            Object(
+                optional=True,
+                doc="Option name or number to its text, as behind option.NAME = in the "
+                "ini file.",
+            ),
+        ),
+        (
+            b"next_server",
+            Text(optional=True, doc="The address of the server to boot from."),
+        ),
+        (b"boot_file", Text(optional=True, doc="The name of the file to boot.")),
+        (
+            b"server_name",
+            Text(optional=True, doc="The name of the server to boot from."),
+        ),
+        *SOURCE,
+        (
+            b"on_conflict",
+            Text(
+                optional=True,
+                doc="If another client has the address: wait, move, preempt or refuse; "
+                "absent: wait.",
+            ),
+        ),
+        (b"lifetime", Number(optional=True, doc="Seconds; absent: for ever.")),
+        (
+            b"for_holder",
+            Text(
+                optional=True, doc="hardware, client_id or port; then name no client."
+            ),
+        ),
+        (
+            b"while_connected",
+            Flag(
+                optional=True,
+                doc="End it with this connection; then without a lifetime; absent: no.",
+            ),
+        ),
         *GUARD,
     ]
     response: ClassVar = [
-        (b"verdict", amp.Unicode()),
-        (b"holder", amp.Unicode()),
-        (b"until", amp.Float(optional=True)),  # seconds since 1970
-        (b"revision", amp.Unicode()),  # of the source, from now on
+        (b"verdict", Unicode(doc="applied or waiting.")),
+        (b"holder", Unicode(doc="Who has the address still; empty if applied.")),
+        (b"until", Float(optional=True, doc="When that ends, in seconds since 1970.")),
+        REVISION,
     ]
     errors = ERRORS
 
@@ -56,13 +108,24 @@ class CancelReservation(Command):
     """
 
     commandName = b"CancelReservation"
+    verbs: ClassVar = ("cancel",)
+    fails: ClassVar = (NotFound, ReservedByOther, RevisionChanged)
     arguments: ClassVar = [
-        (b"address", Text(optional=True)),
+        (b"address", Text(optional=True, doc="Of this address; or")),
         *WHO,
-        (b"source", Text(optional=True)),
-        *GUARD,  # a revision is that of ``source``, which must be named then
+        (
+            b"source",
+            Text(
+                optional=True,
+                doc="Only those of this source; absent: of any that the caller may "
+                "write.",
+            ),
+        ),
+        *GUARD,
     ]
-    response: ClassVar = [(b"cancelled", JSON())]
+    response: ClassVar = [
+        (b"cancelled", JSON(doc="A list, each as in `ListReservations`."))
+    ]
     errors = ERRORS
 
 
@@ -80,17 +143,24 @@ class ChangeReservations(Command):
     """
 
     commandName = b"ChangeReservations"
+    verbs: ClassVar = ("reserve", "cancel")
+    fails: ClassVar = (RevisionChanged,)
     arguments: ClassVar = [
-        (b"changes", Object()),
-        (b"source", Text(optional=True)),  # absent: the certificate's name
-        (b"strict", amp.Boolean(optional=True)),  # absent: yes
-        (b"dry_run", amp.Boolean(optional=True)),
+        (b"changes", Object(doc="A list of 1 to 1000 objects.")),
+        *SOURCE,
+        (
+            b"strict",
+            Flag(
+                optional=True, doc="Change nothing if one cannot be made; absent: yes."
+            ),
+        ),
+        (b"dry_run", Flag(optional=True, doc="Only say what would be; absent: no.")),
         *GUARD,
     ]
     response: ClassVar = [
-        (b"results", JSON()),
-        (b"done", amp.Boolean()),
-        (b"revision", amp.Unicode()),
+        (b"results", JSON(doc="A list of objects.")),
+        (b"done", Boolean(doc="Whether anything was changed.")),
+        REVISION,
     ]
     errors = ERRORS
 
@@ -103,11 +173,10 @@ class BeginReplace(Command):
     """
 
     commandName = b"BeginReplace"
-    arguments: ClassVar = [
-        (b"source", Text(optional=True)),  # absent: the certificate's name
-        (b"expect_revision", Text(optional=True)),
-    ]
-    response: ClassVar = [(b"revision", amp.Unicode())]
+    verbs: ClassVar = ("reserve", "cancel")
+    fails: ClassVar = (RevisionChanged,)
+    arguments: ClassVar = [*SOURCE, EXPECT]
+    response: ClassVar = [(b"revision", Unicode(doc="Of the source, now."))]
     errors = ERRORS
 
 
@@ -119,8 +188,12 @@ class StageReservations(Command):
     """
 
     commandName = b"StageReservations"
-    arguments: ClassVar = [(b"reservations", Object())]
-    response: ClassVar = [(b"staged", amp.Integer())]
+    verbs: ClassVar = ("reserve", "cancel")
+    fails: ClassVar = ()
+    arguments: ClassVar = [(b"reservations", Object(doc="A list of objects."))]
+    response: ClassVar = [
+        (b"staged", Integer(doc="How many there are so far, of 500,000 at most."))
+    ]
     errors = ERRORS
 
 
@@ -138,19 +211,27 @@ class CommitReplace(Command):
     """
 
     commandName = b"CommitReplace"
+    verbs: ClassVar = ("reserve", "cancel")
+    fails: ClassVar = (RevisionChanged,)
     arguments: ClassVar = [
-        (b"strict", amp.Boolean(optional=True)),  # absent: no
-        (b"dry_run", amp.Boolean(optional=True)),
+        (
+            b"strict",
+            Flag(
+                optional=True,
+                doc="Change nothing if one cannot be reserved; absent: no.",
+            ),
+        ),
+        (b"dry_run", Flag(optional=True, doc="Only say what would be; absent: no.")),
     ]
     response: ClassVar = [
-        (b"added", amp.Integer()),
-        (b"changed", amp.Integer()),
-        (b"removed", amp.Integer()),
-        (b"same", amp.Integer()),
-        (b"refused", amp.Integer()),
-        (b"waiting", amp.Integer()),
-        (b"done", amp.Boolean()),
-        (b"revision", amp.Unicode()),
+        (b"added", Integer(doc="How many are new.")),
+        (b"changed", Integer(doc="How many say something else than before.")),
+        (b"removed", Integer(doc="How many there are no longer.")),
+        (b"same", Integer(doc="How many are as they were.")),
+        (b"refused", Integer(doc="How many could not be reserved.")),
+        (b"waiting", Integer(doc="How many wait for the holder of their address.")),
+        (b"done", Boolean(doc="Whether anything was changed.")),
+        REVISION,
     ]
     errors = ERRORS
 
@@ -164,12 +245,35 @@ class ListReplaced(Command):
     """
 
     commandName = b"ListReplaced"
+    verbs: ClassVar = ("reserve", "cancel")
+    fails: ClassVar = ()
     arguments: ClassVar = [
-        (b"only", Object(optional=True)),
-        (b"after", Number(optional=True)),
-        (b"limit", Number(optional=True)),
+        (
+            b"only",
+            Object(
+                optional=True,
+                doc="A list of added, changed, removed, refused and waiting; absent: "
+                "all.",
+            ),
+        ),
+        (
+            b"after",
+            Number(
+                optional=True,
+                doc="``next`` of the page before; absent: the first page.",
+            ),
+        ),
+        LIMIT,
     ]
-    response: ClassVar = [(b"replaced", JSON()), (b"next", amp.Integer(optional=True))]
+    response: ClassVar = [
+        (b"replaced", JSON(doc="A list of objects.")),
+        (
+            b"next",
+            Integer(
+                optional=True, doc="Where the next page begins; absent: there is none."
+            ),
+        ),
+    ]
     errors = ERRORS
 
 
@@ -180,8 +284,15 @@ class ListSources(Command):
     """
 
     commandName = b"ListSources"
+    verbs: ClassVar = ("list",)
+    fails: ClassVar = ()
     arguments: ClassVar = []
-    response: ClassVar = [(b"sources", JSON())]
+    response: ClassVar = [
+        (
+            b"sources",
+            JSON(doc="A list of objects with source, reservations and revision."),
+        )
+    ]
     errors = ERRORS
 
 
@@ -194,15 +305,31 @@ class ListReservations(Command):
     """
 
     commandName = b"ListReservations"
+    verbs: ClassVar = ("list",)
+    fails: ClassVar = ()
     arguments: ClassVar = [
-        (b"after", Text(optional=True)),
-        (b"limit", Number(optional=True)),
-        (b"source", Text(optional=True)),
+        *PAGE,
+        (b"source", Text(optional=True, doc="Only those of this source.")),
     ]
     response: ClassVar = [
-        (b"reservations", JSON()),
-        (b"next", amp.Unicode(optional=True)),
-        (b"revision", amp.Unicode(optional=True)),
-        (b"set_aside", JSON(optional=True)),
+        (
+            b"reservations",
+            JSON(
+                doc="A list of objects: address (null for none), hardware, client_id, "
+                "circuit_id, remote_id, hostname, options, next_server (or null), "
+                "boot_file, server_name, source, on_conflict and expires (seconds "
+                "since 1970; null for never). What is not said is empty."
+            ),
+        ),
+        NEXT,
+        (b"revision", Unicode(optional=True, doc="Of the source, if one is named.")),
+        (
+            b"set_aside",
+            JSON(
+                optional=True,
+                doc="On the first page: those that are kept and not in force, for one of"
+                " the configuration's own is in their way; as many as fit.",
+            ),
+        ),
     ]
     errors = ERRORS
