@@ -33,7 +33,8 @@ bytes, a value 0 to 65,535, a whole command at most 262,144; more ends the conne
 | its error | `_error`: the same text; `_error_code`: one of [these](#errors); `_error_description`: JSON, an object with `message` for people and what the error carries |
 
 Commands may be sent without waiting for the answers of those before, which may come in another order. Up to
-64 of a connection are answered at once; the others wait in the socket. A command that is not known
+64 of a connection are answered at once; the others wait in the socket. A server has 64 connections at
+once; more are closed. A command that is not known
 gets the code `UNHANDLED`, with a text that is no JSON. A command without `_ask` is done, and has no answer.
 The server, too, sends commands, if it was asked to ([Events](#events)): whoever reads boxes must look which
 of the three it is. What is not known in a box is to be passed over: there may be more of it one day.
@@ -42,8 +43,7 @@ of the three it is. What is not known in a box is to be passed over: there may b
 |---|---|
 TYPES
 
-An argument that is not needed is left out. Times are seconds since 1970,
-lengths of time seconds. A value that is no such thing is `InvalidRequest`, which names it.
+An argument that is not needed is left out. Times are seconds since 1970, lengths of time seconds. A value that is no such thing is `InvalidRequest`, which names it.
 
 Lists come in pages, of no more than 500 rows and 48 KiB: ask again with `next` of the answer as `after`, until there is none.
 A page may have fewer rows than were asked for, even none, and a `next`: a role sees only what is in its networks.

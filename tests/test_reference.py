@@ -314,3 +314,21 @@ class TestPlainClient:
         said = self.run(where, str(identity))
         assert len(said) == 2 + len(rows) + 1
         assert len(set(said)) == len(said)
+
+    def test_what_is_not_known(self, make_site, monkeypatch):
+        """A command is an error with a text, an argument is passed over."""
+        monkeypatch.syspath_prepend(str(self.PROGRAM.parent))
+        import plain_client
+
+        site = make_site(listen="unix:c.sock:mode=600")
+        site.start()
+        line, stream = connection = plain_client.connect(f"unix:{site.state}/c.sock")
+        with line, stream:
+            with pytest.raises(RuntimeError) as caught:
+                plain_client.ask(connection, "Fly")
+            code, details = caught.value.args
+            assert code == "UNHANDLED"
+            assert "no command" in details["message"]
+            assert "status" in plain_client.ask(connection, "Status", higher="yes")
+            with pytest.raises(RuntimeError, match="NOT_FOUND"):
+                plain_client.ask(connection, "RevokeLease", address="127.7.0.10")

@@ -19,6 +19,7 @@ from .fields import (
     NEXT,
     PAGE,
     WHO,
+    WHOSE,
     Bytes,
     Command,
     Flag,
@@ -100,12 +101,7 @@ class FindLease(Command):
     verbs: ClassVar = ("list",)
     fails: ClassVar = ()
     arguments: ClassVar = [
-        (b"address", Text(optional=True, doc="An address.")),
-        (b"hardware", Text(optional=True, doc="A hardware address.")),
-        (
-            b"client_id",
-            Text(optional=True, doc="A client identifier; one of these three."),
-        ),
+        *WHOSE,
     ]
     response: ClassVar = [
         (b"leases", JSON(doc="A list, each as in `ListLeases`.")),
@@ -164,12 +160,7 @@ class LeaseHistory(Command):
     verbs: ClassVar = ("list",)
     fails: ClassVar = ()
     arguments: ClassVar = [
-        (b"address", Text(optional=True, doc="An address.")),
-        (b"hardware", Text(optional=True, doc="A hardware address.")),
-        (
-            b"client_id",
-            Text(optional=True, doc="A client identifier; one of these three."),
-        ),
+        *WHOSE,
         (b"before", Number(optional=True, doc="Go on with events before this number.")),
         LIMIT,
         (b"until", Time(optional=True, doc="Only what happened until then.")),
@@ -277,7 +268,7 @@ class Explain(Command):
             b"packet",
             Bytes(
                 optional=True,
-                doc="The payload of a datagram; then there is none of the client's.",
+                doc="The payload of a datagram; then nothing beside it but the next three.",
             ),
         ),
         (b"source", Text(optional=True, doc="The address that the packet came from.")),

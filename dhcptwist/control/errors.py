@@ -61,7 +61,7 @@ class NotPermitted(CommandError):  # noqa: N818
 
 
 class NotFound(CommandError):  # noqa: N818
-    """There is no such lease or reservation."""
+    """There is no such lease, reservation, subnet or identity."""
 
     code = b"NOT_FOUND"
 

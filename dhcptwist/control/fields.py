@@ -149,6 +149,19 @@ WHO = [
     ),
 ]
 
+#: Whose leases are looked for.
+WHOSE = [
+    (b"address", Text(optional=True, doc="An address; or")),
+    (
+        b"hardware",
+        Text(optional=True, doc="a hardware address, like ``00:11:22:33:44:55``; or"),
+    ),
+    (
+        b"client_id",
+        Text(optional=True, doc="a client identifier, text or ``hex:…``."),
+    ),
+]
+
 #: Do nothing if somebody else was faster.
 EXPECT = (
     b"expect_revision",

@@ -52,9 +52,12 @@ def ask(connection, command, **arguments):
     write(line, {"_command": command.encode(), "_ask": b"1", **given})
     answer = read(stream)  # with one command under way, and no watch, there is no other
     if "_error" in answer:
-        raise RuntimeError(
-            answer["_error_code"].decode(), json.loads(answer["_error_description"])
+        code, words = (
+            answer["_error_code"].decode(),
+            answer["_error_description"].decode(),
         )
+        known = {"message": words} if code == "UNHANDLED" else json.loads(words)
+        raise RuntimeError(code, known)
     return answer
 
 
