@@ -205,9 +205,9 @@ class CommitReplace(Command):
     holder with ``refuse``, an address that cannot be) is left out; with ``strict`` nothing
     changes if there is any such.
 
-    ``added``, ``changed``, ``removed``, ``same``, ``refused`` and ``waiting`` count; the
-    last are among the first two.  ``done`` is false if nothing changed.  `ListReplaced`
-    tells of each.
+    ``added``, ``changed``, ``removed``, ``same`` and ``refused`` count; so does
+    ``waiting``, those of the first two whose address somebody else has still.  ``done`` is
+    false if nothing changed.  `ListReplaced` tells of each.
     """
 
     commandName = b"CommitReplace"
