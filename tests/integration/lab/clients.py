@@ -150,9 +150,13 @@ class Client(ABC):
 
     def renew(self) -> Lease:
         """Have it extend its lease: the same one, or what it got instead."""
+        self.begin_renewal()
+        return self.wait()
+
+    def begin_renewal(self) -> None:
+        """Have it extend its lease, and do not wait for what comes of it."""
         self._seen = len(self.calls())
         self.ask_to_renew()
-        return self.wait()
 
     def release(self) -> None:
         """Have it give its address back, and end."""
