@@ -32,6 +32,10 @@ _log = Logger()
 #: Connections at once; more are closed.
 MOST_CONNECTIONS = 64
 
+#: Those beside them that have shown no certificate yet; if there is one more, the one
+#: that has been there longest is closed: strangers take nobody's place.
+MOST_STRANGERS = 64
+
 #: Seconds a stranger may take to show its certificate.
 HANDSHAKE_TIME = 30.0
 
@@ -151,19 +155,24 @@ class ControlProtocol(amp.AMP):
         if self._is_refused:
             self.close()
 
+    def makeConnection(self, transport: Any) -> None:
+        """See `Protocol`."""
+        # Past AMP's own, which logs two lines of each connection: any stranger could
+        # fill a disk with them.
+        super(amp.AMP, self).makeConnection(transport)
+
     def connectionMade(self) -> None:
         """See `Protocol`."""
         super().connectionMade()
-        self._factory.connections.add(self)
         _notice_if_it_vanishes(self.transport)
         self.transport.registerProducer(self, True)
-        if len(self._factory.connections) > MOST_CONNECTIONS:
-            _log.warn("There are {n} control connections already", n=MOST_CONNECTIONS)
-            self.transport.abortConnection()
-        elif self._factory.is_secure:
+        if self._factory.is_secure:
             self._hurry = self._factory.reactor.callLater(
                 HANDSHAKE_TIME, self.transport.abortConnection
             )
+            self._factory.stranger_came(self)
+        elif not self._factory.has_room_for(self):
+            self.transport.abortConnection()
 
     def handshakeCompleted(self) -> None:
         """See `IHandshakeListener`."""
@@ -174,6 +183,8 @@ class ControlProtocol(amp.AMP):
             _log.warn("A control connection was refused: {why}", why=str(error))
         else:
             self._be_calm()
+            if not self._factory.has_room_for(self):
+                self.transport.abortConnection()
 
     def close_if(self, revoked: frozenset[int]) -> None:
         """Close the connection at once if its certificate is one of these."""
@@ -182,12 +193,13 @@ class ControlProtocol(amp.AMP):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """See `Protocol`."""
-        self._factory.connections.discard(self)
+        self._factory.has_gone(self)
         self._be_calm()
         if self._breath is not None:
             self._breath.cancel()
             self._breath = None
-        super().connectionLost(reason)
+        super(amp.AMP, self).connectionLost(reason)
+        self.transport = None
         self._answers.closed()
 
     def _be_calm(self) -> None:
@@ -285,6 +297,8 @@ class ControlFactory(Factory):
         self.reactor = reactor
         self.is_secure = is_secure
         self.connections: set[ControlProtocol] = set()
+        self._strangers: dict[ControlProtocol, None] = {}
+        self._is_full = False
         self._warnings: LoopingCall | None = None
 
     def doStart(self) -> None:
@@ -300,6 +314,33 @@ class ControlFactory(Factory):
     def buildProtocol(self, addr: Any) -> ControlProtocol:
         """See `Factory`."""
         return ControlProtocol(self)
+
+    def stranger_came(self, stranger: ControlProtocol) -> None:
+        """It has to show its certificate, before too many others come."""
+        self.connections.add(stranger)
+        self._strangers[stranger] = None
+        if len(self._strangers) > MOST_STRANGERS:
+            longest = next(iter(self._strangers))
+            del self._strangers[longest]
+            longest.transport.abortConnection()
+
+    def has_room_for(self, friend: ControlProtocol) -> bool:
+        """Whether it may stay, now that it is known."""
+        self._strangers.pop(friend, None)
+        self.connections.add(friend)
+        if len(self.connections) - len(self._strangers) <= MOST_CONNECTIONS:
+            return True
+        if not self._is_full:
+            self._is_full = True
+            _log.warn("There are {n} control connections already", n=MOST_CONNECTIONS)
+        return False
+
+    def has_gone(self, connection: ControlProtocol) -> None:
+        """There is room for another."""
+        self.connections.discard(connection)
+        self._strangers.pop(connection, None)
+        known = len(self.connections) - len(self._strangers)
+        self._is_full = self._is_full and known >= MOST_CONNECTIONS
 
     def doStop(self) -> None:
         """See `Factory`: no more is heard, so what is open is closed."""
