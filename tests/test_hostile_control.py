@@ -18,9 +18,9 @@ from itertools import count
 from pathlib import Path
 from threading import Event, Thread
 from time import monotonic, sleep
+from typing import Any
 
 import pytest
-from conftest import Site
 from twisted.protocols import amp
 
 from dhcptwist.control import connections, tls
@@ -56,7 +56,7 @@ def box(command: str, **fields: bytes) -> bytes:
 class Peer:
     """Whoever can reach the port of a server, and what it may do there."""
 
-    def __init__(self, site: Site, stack: ExitStack) -> None:
+    def __init__(self, site: Any, stack: ExitStack) -> None:
         where = (site.state / "control" / "endpoint").read_text().strip()
         host, _, port = where.rpartition(":")
         self.site = site
@@ -122,7 +122,7 @@ def until_it_blocks(peer: ssl.SSLSocket, data: bytes) -> int:
 # --- the server, as the kernel sees it --------------------------------------------------
 
 
-def memory(site: Site, what: str = "VmRSS") -> int:
+def memory(site: Any, what: str = "VmRSS") -> int:
     """Bytes of memory that the server has, or (``VmHWM``) has ever had."""
     for line in Path(f"/proc/{site.pid}/status").read_text().splitlines():
         if line.startswith(f"{what}:"):
@@ -130,12 +130,12 @@ def memory(site: Site, what: str = "VmRSS") -> int:
     raise AssertionError(f"no {what}")
 
 
-def descriptors(site: Site) -> int:
+def descriptors(site: Any) -> int:
     """How many files and sockets the server has open."""
     return len(list(Path(f"/proc/{site.pid}/fd").iterdir()))
 
 
-def status(site: Site) -> dict[str, object]:
+def status(site: Any) -> dict[str, object]:
     """What ``dhcpctl status`` says."""
     done = subprocess.run(
         [sys.executable, "-m", "dhcptwist.ctl",
@@ -148,7 +148,7 @@ def status(site: Site) -> dict[str, object]:
 
 
 @contextmanager
-def clients(site: Site) -> Iterator[None]:
+def clients(site: Any) -> Iterator[None]:
     """Clients behind a relay, each of whom is answered: as many as there is time for."""
     relay = site.relay()
     enough = Event()
@@ -179,7 +179,7 @@ def clients(site: Site) -> Iterator[None]:
 
 
 @pytest.fixture
-def site(make_site: Callable[..., Site]) -> Site:
+def site(make_site: Callable[..., Any]) -> Any:
     """A server whose control channel is a TCP port, and which has been in use."""
     site = make_site(listen="tcp:0:interface=127.0.0.1")
     site.start()
@@ -189,7 +189,7 @@ def site(make_site: Callable[..., Site]) -> Site:
 
 
 @contextmanager
-def attack(site: Site, most: int = MOST_GROWTH) -> Iterator[Peer]:
+def attack(site: Any, most: int = MOST_GROWTH) -> Iterator[Peer]:
     """See what peers cost that do what they do in here, and stay until its end."""
     memory_before, open_before = memory(site), descriptors(site)
     log_before = len(site.log)
@@ -212,14 +212,14 @@ def attack(site: Site, most: int = MOST_GROWTH) -> Iterator[Peer]:
 # --- strangers --------------------------------------------------------------------------
 
 
-def test_no_certificate(site: Site) -> None:
+def test_no_certificate(site: Any) -> None:
     """Who shows no certificate is told so by TLS, and is gone."""
     with attack(site) as peer:
         for _ in range(100):
             until_closed(peer.secure())
 
 
-def test_wrong_authority(site: Site, tmp_path: Path) -> None:
+def test_wrong_authority(site: Any, tmp_path: Path) -> None:
     """A certificate that somebody else has signed is worth as much as none."""
     tls.prepare(tmp_path / "other", [])
     with attack(site) as peer:
@@ -231,7 +231,7 @@ def test_wrong_authority(site: Site, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("said", [b"", HALF_A_HELLO], ids=["nothing", "half"])
-def test_half_open(site: Site, said: bytes) -> None:
+def test_half_open(site: Any, said: bytes) -> None:
     """Who says nothing, or half of what it should, takes nobody's place."""
     with attack(site) as peer:
         for _ in range(200):
@@ -241,7 +241,7 @@ def test_half_open(site: Site, said: bytes) -> None:
         assert status(site)["subnets"]
 
 
-def test_slow(site: Site) -> None:
+def test_slow(site: Any) -> None:
     """A ClientHello, and a command, of which each byte comes alone."""
     command = box("Status", padding=bytes(200))
     with attack(site) as peer:
@@ -255,7 +255,7 @@ def test_slow(site: Site) -> None:
         assert friend.recv(65536)
 
 
-def test_something_else(site: Site) -> None:
+def test_something_else(site: Any) -> None:
     """HTTP, SSH, nothing but noise: each is closed out."""
     noise = bytes(range(256)) * 200
     with attack(site) as peer:
@@ -267,14 +267,14 @@ def test_something_else(site: Site) -> None:
                 until_closed(stranger)
 
 
-def test_one_after_the_other(site: Site) -> None:
+def test_one_after_the_other(site: Any) -> None:
     """Thousands of connections that are gone as soon as they are there."""
     with attack(site, MOST_GARBAGE) as peer:
         for _ in range(CROWD):
             peer.knock().close()
 
 
-def test_all_at_once(site: Site) -> None:
+def test_all_at_once(site: Any) -> None:
     """As many connections at once as this machine lets one program have."""
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = min(before[1], CROWD + 1000)
@@ -292,7 +292,7 @@ def test_all_at_once(site: Site) -> None:
 # --- who has a certificate --------------------------------------------------------------
 
 
-def test_idle(site: Site) -> None:
+def test_idle(site: Any) -> None:
     """As many as may be there, saying nothing and reading nothing; one more is refused."""
     with attack(site) as peer:
         friends = [peer.secure(peer.admin) for _ in range(connections.MOST_CONNECTIONS)]
@@ -305,7 +305,7 @@ def test_idle(site: Site) -> None:
         friends[0].close()
 
 
-def test_never_reads(site: Site) -> None:
+def test_never_reads(site: Any) -> None:
     """Who asks for everything again and again and never reads is not heard any more."""
     with attack(site) as peer:
         for _ in range(4):
@@ -314,7 +314,7 @@ def test_never_reads(site: Site) -> None:
             assert sent < 100 << 20, "it takes whatever is sent"
 
 
-def test_large_values(site: Site) -> None:
+def test_large_values(site: Any) -> None:
     """Values as long as can be, in commands that are well formed and make no sense."""
     large = b"x" * 0xFFFF
     with attack(site) as peer:
@@ -329,7 +329,7 @@ def test_large_values(site: Site) -> None:
                 assert friend.recv(65536)
 
 
-def test_box_without_end(site: Site) -> None:
+def test_box_without_end(site: Any) -> None:
     """A command that goes on and on is cut off, from as many as may be there."""
     value = b"\x00\x01x\xff\xff" + bytes(0xFFFF)
     with attack(site) as peer:
@@ -340,7 +340,7 @@ def test_box_without_end(site: Site) -> None:
                 friend.sendall(value * 1000)
 
 
-def test_nearly_too_large(site: Site) -> None:
+def test_nearly_too_large(site: Any) -> None:
     """As many as may be there, each with a command that is as large as one may be."""
     value = b"\x00\x01x\xea\x60" + bytes(60000)
     with attack(site) as peer:
@@ -350,7 +350,7 @@ def test_nearly_too_large(site: Site) -> None:
             friend.sendall(value * (connections.MOST_BYTES // 60300))
 
 
-def test_ten_thousand_keys(site: Site) -> None:
+def test_ten_thousand_keys(site: Any) -> None:
     """A box of many small values costs more than its bytes, and is cut off too."""
     with attack(site) as peer:
         for _ in range(5):
@@ -361,7 +361,7 @@ def test_ten_thousand_keys(site: Site) -> None:
             assert until_closed(friend) == b""
 
 
-def test_unknown_commands(site: Site) -> None:
+def test_unknown_commands(site: Any) -> None:
     """Commands that there are not are answered, each; there may be any number."""
     with attack(site) as peer:
         friend = peer.secure(peer.admin)
@@ -373,7 +373,7 @@ def test_unknown_commands(site: Site) -> None:
                 heard += friend.recv(65536)
 
 
-def test_garbage_within(site: Site) -> None:
+def test_garbage_within(site: Any) -> None:
     """Noise from somebody whose certificate is good."""
     with attack(site) as peer:
         for noise in (b"\xff" * 100_000, b"GET / HTTP/1.1\r\n\r\n", b"\x01" * 5000):

@@ -956,6 +956,21 @@ class TestBounds:
         assert not transports[1].connected
         assert not clock.getDelayedCalls()
 
+    def test_most_strangers(self):
+        """Who has shown nothing makes room for who comes, and takes nobody's place."""
+        server = ControlServer(None, network(), float, dict, reactor=Clock())
+        factory = connections.ControlFactory(server, Clock(), is_secure=True)
+        transports = []
+        for _ in range(connections.MOST_STRANGERS + 3):
+            protocol = factory.buildProtocol(None)
+            transport = StringTransportWithDisconnection()
+            transport.protocol = protocol
+            transport.getPeerCertificate = lambda: None
+            protocol.makeConnection(transport)
+            transports.append(transport)
+        gone = [each for each in transports if each.disconnecting or not each.connected]
+        assert gone == transports[:3]
+
     @pytest.mark.parametrize("listen", [TCP, UNIX])
     @pytest_twisted.ensureDeferred
     async def test_most_connections(self, serve, call, state, monkeypatch, listen):
