@@ -3,7 +3,7 @@
 import re
 from inspect import cleandoc
 
-from dhcptwist.control import commands, errors
+from dhcptwist.control import commands, connections, errors
 
 
 HEAD = """# Reference of the control channel
@@ -33,7 +33,7 @@ bytes, a value 0 to 65,535, a whole command at most 262,144; more ends the conne
 | its error | `_error`: the same text; `_error_code`: one of [these](#errors); `_error_description`: JSON, an object with `message` for people and what the error carries |
 
 Commands may be sent without waiting for the answers of those before, which may come in another order. Up to
-64 of a connection are answered at once; the others wait in the socket. A server has 64 connections at
+OWED of a connection are answered at once; the others wait in the socket. A server has CONNECTIONS connections at
 once; more are closed. A command that is not known
 gets the code `UNHANDLED`, with a text that is no JSON. A command without `_ask` is done, and has no answer.
 The server, too, sends commands, if it was asked to ([Events](#events)): whoever reads boxes must look which
@@ -129,6 +129,8 @@ def page():
     )
     return (
         HEAD.replace("TYPES\n", types)
+        .replace("OWED", str(connections.MOST_OWED))
+        .replace("CONNECTIONS", str(connections.MOST_CONNECTIONS))
         + "\n"
         + "".join(command_page(getattr(commands, name)) for name in every)
         + "## Errors\n\nAny command may fail with "
